@@ -42,6 +42,16 @@ type decoder struct {
 	problems Errors
 }
 
+// setDefaults prepares a value that Decode itself has made.
+func setDefaults(v reflect.Value) {
+	if isAt(v.Type()) {
+		v = v.Field(0)
+	}
+	if t, ok := reflect.TypeAssert[interface{ SetDefaults() }](v.Addr()); ok {
+		t.SetDefaults()
+	}
+}
+
 // selfDecoder is a type of this package that reads itself.
 type selfDecoder interface {
 	decodeYAML(d *decoder, n *yaml.Node, path string, f fieldInfo) bool
@@ -62,6 +72,7 @@ func (m *Many[T]) decodeYAML(d *decoder, n *yaml.Node, path string, f fieldInfo)
 		return d.mismatch(n, path, f.wanted("one value or a list"))
 	}
 	var list []At[T]
+	f.each = f.want
 	ok := d.value(n, reflect.ValueOf(&list).Elem(), path, f)
 	*m = list
 	return ok
@@ -95,6 +106,7 @@ func (d *decoder) kind(n *yaml.Node, v reflect.Value, path string, f fieldInfo) 
 	switch v.Kind() {
 	case reflect.Pointer:
 		fresh := reflect.New(v.Type().Elem())
+		setDefaults(fresh.Elem())
 		ok := d.kind(n, fresh.Elem(), path, f)
 		v.Set(fresh)
 		return ok
@@ -146,8 +158,10 @@ func (d *decoder) list(n *yaml.Node, v reflect.Value, path string, f fieldInfo) 
 		return d.mismatch(n, path, f.wanted("a list"))
 	}
 	ok := true
+	f.want = f.each
 	items := reflect.MakeSlice(v.Type(), len(n.Content), len(n.Content))
 	for i, item := range n.Content {
+		setDefaults(items.Index(i))
 		ok = d.value(item, items.Index(i), fmt.Sprintf("%s[%d]", path, i), f) && ok
 	}
 	v.Set(items)
@@ -163,10 +177,12 @@ func (d *decoder) table(n *yaml.Node, v reflect.Value, path string, f fieldInfo)
 		return d.mismatch(n, path, f.wanted("keys and values"))
 	}
 	before := d.mistakes
+	f.want = f.each
 	m := reflect.MakeMap(v.Type())
 	for _, p := range d.pairs(n, path) {
 		key := reflect.New(v.Type().Key()).Elem()
 		value := reflect.New(v.Type().Elem()).Elem()
+		setDefaults(value)
 		// Whatever it looks like, a key is text: 7: is the key "7".
 		goodKey := d.scalar(p.key, key, path, fieldInfo{raw: true})
 		goodValue := d.value(p.value, value, join(path, p.key.Value), f)

@@ -25,7 +25,7 @@ type plan struct {
 	NAT    map[netip.Addr]At[netip.Addr] `yaml:"nat"`
 	Labels map[string]string             `yaml:"labels"`
 	Sub    struct {
-		Listen []At[string] `yaml:"listen"`
+		Listen []At[string] `yaml:"listen" want:"a list of listeners" each:"a listener"`
 	} `yaml:"sub"`
 	Steps  []step   `yaml:"steps"`
 	Maybe  *step    `yaml:"maybe"`
@@ -37,6 +37,30 @@ type step struct {
 	Do    string `yaml:"do,required"`
 	Times int    `yaml:"times"`
 	Then  []step `yaml:"then"`
+}
+
+type paced struct {
+	Every time.Duration `yaml:"every"`
+	Tag   string        `yaml:"tag"`
+}
+
+func (p *paced) SetDefaults() { p.Every = time.Minute }
+
+func TestDecodeGivesNewValuesTheirDefaults(t *testing.T) {
+	var got struct {
+		List []paced          `yaml:"list"`
+		At   []At[paced]      `yaml:"at"`
+		Map  map[string]paced `yaml:"map"`
+		Ptr  *paced           `yaml:"ptr"`
+	}
+	const doc = "list: [{tag: a}, {every: 1s}]\nat: [{tag: a}]\nmap: {x: {tag: a}}\nptr: {tag: a}\n"
+	if errs := Decode("p.yaml", []byte(doc), &got); errs != nil {
+		t.Fatal(errs)
+	}
+	want := paced{time.Minute, "a"}
+	if got.List[0] != want || got.List[1].Every != time.Second || got.At[0].Value != want || got.Map["x"] != want || *got.Ptr != want {
+		t.Errorf("got %+v", got)
+	}
 }
 
 type word string
@@ -140,6 +164,8 @@ var mistakes = []struct{ situation, doc, want string }{
 	{"a map where one or many are taken", "names: {a: b}", `1:8: names: expected a name or a list of names, found keys and values`},
 	{"nothing where one or many are taken", "names:", `1:7: names[0]: expected a name or a list of names, found nothing`},
 	{"text for a list", "steps: x", `1:8: steps: expected a list, found "x"`},
+	{"text for a list with a text of its own", "sub: {listen: x}", `1:15: sub.listen: expected a list of listeners, found "x"`},
+	{"a number in a list with a text of its own", "sub: {listen: [5]}", `1:16: sub.listen[0]: expected a listener, found the number 5`},
 	{"text for keys", "sub: x", `1:6: sub: expected keys and values, found "x"`},
 	{"a list for a table", "nat: [x]", `1:6: nat: expected keys and values, found a list`},
 	{"a bad key of a table", "nat: {x: 192.0.2.1}", `1:7: nat: expected an IP address, found "x"`},
@@ -201,7 +227,7 @@ on: maybe
 		`1:1: unknown key "nam"; did you mean "name"?`,
 		`2:8: count: expected 0 to 63, found 64`,
 		`3:7: wait: expected a duration with its unit, such as 30s or 5m, found the number 5`,
-		`4:15: sub.listen: expected a list, found keys and values`,
+		`4:15: sub.listen: expected a list of listeners, found keys and values`,
 		`6:12: steps[0].times: expected a whole number, found "many"`,
 		`7:9: steps[1].do: expected text, found the number 3`,
 		`8:7: this quote is not closed, or text follows it`,

@@ -16,7 +16,7 @@
 //   - yaml:"name" names the key; a field without it is not read. Options follow after commas: required (the key must be there) and
 //     raw (a string field also takes numbers and booleans, as the text they are written as: passwords, telephone numbers).
 //   - range:"LOW..HIGH" bounds a number or a duration, both ends included.
-//   - want:"text" replaces what a message says was expected.
+//   - want:"text" replaces what a message says was expected; each:"text" does so for the values in a list or map.
 //   - later:"text" makes a known key whose value must stay empty for now: anything else is "not yet supported: text".
 //   - was:"name,name" lists names that other programs use for this key, for "did you mean".
 //
@@ -24,7 +24,8 @@
 //
 // Fields may be string, bool, the integer and float types, [time.Duration] ("30s"), any type with an UnmarshalText method (so
 // [net/netip.Addr]), structs, pointers, slices, maps whose keys are text, [At] of any of these where the position is needed
-// afterwards, and [Many]. A key that is absent leaves its field as it was, so defaults are set before Decode. A key without
+// afterwards, and [Many]. A key that is absent leaves its field as it was, so defaults are set before Decode; values that Decode
+// makes itself (of lists, maps and pointers) have their method SetDefaults called, if there is one. A key without
 // a value ("accounts:") counts as empty for structs, slices and maps, and is a mistake for everything else.
 //
 // # YAML

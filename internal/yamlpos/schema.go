@@ -14,6 +14,7 @@ type fieldInfo struct {
 	raw      bool
 	limits   string   // the range tag
 	want     string   // the want tag
+	each     string   // the each tag
 	later    string   // the later tag
 	was      []string // the was tag
 }
@@ -46,7 +47,7 @@ func fieldsOf(t reflect.Type) fieldInfos {
 		if name == "" {
 			continue
 		}
-		f := fieldInfo{index: i, name: name, limits: tag.Get("range"), want: tag.Get("want"), later: tag.Get("later")}
+		f := fieldInfo{index: i, name: name, limits: tag.Get("range"), want: tag.Get("want"), each: tag.Get("each"), later: tag.Get("later")}
 		for option := range strings.SplitSeq(options, ",") {
 			f.required = f.required || option == "required"
 			f.raw = f.raw || option == "raw"
