@@ -2,16 +2,17 @@ package sdp
 
 import (
 	"errors"
+	"fmt"
 	"net/netip"
-	"time"
+	"strings"
 )
 
 var (
 	// ErrBad says that a description cannot be understood, exceeds a limit, or breaks a rule of RFC 3264 that cannot be
 	// worked around. In answer to a request: 400 (or 488 when only the offer/answer rules are broken).
 	ErrBad = errors.New("bad session description")
-	// ErrNoCommonCodec says that no media line of the offer can be served: no audio, no codec or profile in common.
-	// In answer to a request: 488.
+	// ErrNoCommonCodec says that no media line can be served: no audio, or no codec, profile or address family in
+	// common. In answer to a request: 488.
 	ErrNoCommonCodec = errors.New("no common codec")
 )
 
@@ -29,7 +30,7 @@ type Session struct {
 
 // Origin is the o= line (RFC 8866 section 5.2).
 type Origin struct {
-	User    string // "-" if empty
+	User    string // "" is written as "-"
 	ID      uint64
 	Version uint64
 	Conn    Conn
@@ -41,8 +42,37 @@ type Conn struct {
 	IP6  bool   // "IN IP6"
 }
 
+// connOf is the Conn of an address. A zone is local to this host and never leaves it.
+func connOf(a netip.Addr) Conn {
+	if !a.IsValid() {
+		a = netip.IPv4Unspecified()
+	}
+	a = a.WithZone("").Unmap()
+	return Conn{Host: a.String(), IP6: a.Is6()}
+}
+
+// addr is the address in c; false if there is none or a host name stands there.
+func (c Conn) addr() (netip.Addr, bool) {
+	a, err := netip.ParseAddr(strings.Trim(c.Host, "[]"))
+	return a.WithZone("").Unmap(), err == nil
+}
+
+func (c Conn) String() string {
+	if c.IP6 {
+		return "IN IP6 " + c.Host
+	}
+	return "IN IP4 " + c.Host
+}
+
 // Attribute is one a= line: "a=Key:Value", or "a=Key" if Value is empty.
 type Attribute struct{ Key, Value string }
+
+func (a Attribute) String() string {
+	if a.Value == "" {
+		return a.Key
+	}
+	return a.Key + ":" + a.Value
+}
 
 // Media is one m= line with the lines that belong to it.
 type Media struct {
@@ -56,20 +86,28 @@ type Media struct {
 	Other      []string // b=, i=, k= and unknown lines
 }
 
-// Quirk is a deviation from RFC 8866 or RFC 3264 that Parse forgave.
+// attr is the value of the first attribute with that key.
+func attr(list []Attribute, key string) (value string, ok bool) {
+	for _, a := range list {
+		if strings.EqualFold(a.Key, key) {
+			return a.Value, true
+		}
+	}
+	return "", false
+}
+
+// Quirk is a deviation from RFC 8866 or RFC 3264 that was forgiven.
 type Quirk struct {
-	Line int    // from 1; 0: the whole body
+	Line int    // of the body, from 1; 0: the whole
 	What string // for people
 	RFC  string // the clause that is broken, such as "RFC 8866 5.2"
 }
 
-// Codec is one RTP payload format. Names are compared without regard to case.
-type Codec struct {
-	PT       uint8
-	Name     string // as in rtpmap: "PCMU", "telephone-event"
-	Clock    int    // RTP clock rate, Hz
-	Channels int    // 0 means 1
-	Fmtp     string
+func (q Quirk) String() string {
+	if q.Line == 0 {
+		return fmt.Sprintf("%s (%s)", q.What, q.RFC)
+	}
+	return fmt.Sprintf("line %d: %s (%s)", q.Line, q.What, q.RFC)
 }
 
 // Direction says which way media flows, seen from the side that states it. The zero value is SendRecv.
@@ -83,46 +121,54 @@ const (
 	Inactive
 )
 
-// Local is what this side brings to an offer or an answer.
-type Local struct {
-	SessionID, Version uint64        // o=; used only if Previous is nil
-	Addr               netip.Addr    // for c= and o=; a zone is dropped
-	Port               uint16        // RTP
-	RTCPPort           uint16        // 0 or Port+1: not written (RFC 3605)
-	Mux                bool          // offer rtcp-mux (RFC 5761); an offered one is accepted either way
-	Codecs             []Codec       // in order of preference; telephone-event among them
-	PTime              time.Duration // what we want to receive per packet; 0: not written
-	Direction          Direction     // what we want
-
-	// Previous is the description this side sent last in the same dialog, offer or answer; nil in the first round.
-	Previous *Session
+// directionOf makes a Direction from its two halves.
+func directionOf(send, recv bool) Direction {
+	switch {
+	case send && recv:
+		return SendRecv
+	case send:
+		return SendOnly
+	case recv:
+		return RecvOnly
+	default:
+		return Inactive
+	}
 }
 
-// Agreed is what one round of offer and answer came to, as seen from this side.
-type Agreed struct {
-	Index      int            // which media line
-	Remote     netip.AddrPort // where RTP goes; invalid: the peer takes nothing (hold by c=0.0.0.0, port 0)
-	RemoteRTCP netip.AddrPort // where RTCP goes; invalid with Remote
-	Mux        bool           // RTP and RTCP share a port (RFC 5761)
-	Send       Codec          // what to send, with the peer's payload type number
-	Recv       []Codec        // what may come, with our payload type numbers, telephone-event among them
-	EventPT    int            // payload type for sending telephone-event at Send's clock rate; -1: none
-	PTime      time.Duration  // how much to send per packet; never 0
-	Direction  Direction      // ours
+// Sends reports whether the side that states d sends.
+func (d Direction) Sends() bool { return d == SendRecv || d == SendOnly }
+
+// Receives reports whether the side that states d receives.
+func (d Direction) Receives() bool { return d == SendRecv || d == RecvOnly }
+
+// String is the attribute's name, such as "sendrecv".
+func (d Direction) String() string {
+	switch d {
+	case SendOnly:
+		return "sendonly"
+	case RecvOnly:
+		return "recvonly"
+	case Inactive:
+		return "inactive"
+	default:
+		return "sendrecv"
+	}
 }
 
-// Parse reads a description. It fails, with an error that wraps ErrBad, only if limits are exceeded or nothing
-// useful can be made of the text.
-func Parse(body []byte) (*Session, error) { return nil, ErrBad }
+// reverse is d as the other side sees it.
+func (d Direction) reverse() Direction { return directionOf(d.Receives(), d.Sends()) }
 
-// Marshal writes the description in the order of RFC 8866 section 5, with CRLF.
-func (s *Session) Marshal() []byte { return nil }
+// both is what d and e allow together.
+func (d Direction) both(e Direction) Direction {
+	return directionOf(d.Sends() && e.Sends(), d.Receives() && e.Receives())
+}
 
-// Offer makes an offer.
-func Offer(l Local) *Session { return &Session{} }
-
-// Answer makes the answer to an offer, and says what has been agreed.
-func Answer(offer *Session, l Local) (*Session, Agreed, error) { return nil, Agreed{}, ErrBad }
-
-// Accept reads the answer to our own offer.
-func Accept(offer, answer *Session) (Agreed, error) { return Agreed{}, ErrBad }
+// parseDirection reads an attribute's name.
+func parseDirection(s string) (Direction, bool) {
+	for d := SendRecv; d <= Inactive; d++ {
+		if strings.EqualFold(s, d.String()) {
+			return d, true
+		}
+	}
+	return SendRecv, false
+}
