@@ -1,0 +1,99 @@
+package transaction
+
+import (
+	"bytes"
+	"fmt"
+	"log/slog"
+
+	"github.com/emiago/sipgo/sip"
+)
+
+// badRequest answers a request that cannot be parsed with 400, without a
+// transaction: its retransmission gets the same.
+func (l *Layer) badRequest(m *message, reason string) {
+	l.count.bad.Add(1)
+	l.log.Debug("bad request", slog.String("call_id", m.Head.CallID), slog.String("flow", m.flow.String()), slog.String("why", reason))
+	if m.Head.Method == string(sip.ACK) {
+		return
+	}
+	var b bytes.Buffer
+	fmt.Fprintf(&b, "SIP/2.0 400 %s\r\n", reason)
+	for line := range headerLines(m.Raw) {
+		switch name, _, _ := bytes.Cut(line, []byte{':'}); string(name) {
+		case "To":
+			b.Write(line)
+			if !bytes.Contains(line, []byte(";tag=")) {
+				b.WriteString(";tag=" + statelessTag(l.branchKey(&m.Head)))
+			}
+			b.WriteString("\r\n")
+		case "Via", "From", "Call-ID", "CSeq":
+			b.Write(line)
+			b.WriteString("\r\n")
+		}
+	}
+	b.WriteString("Content-Length: 0\r\n\r\n")
+	_ = l.respond(m.flow, b.Bytes())
+}
+
+// refuse answers a request for which there is no room, without a transaction.
+func (l *Layer) refuse(s *Server) {
+	l.count.refused.Add(1)
+	s.tag = statelessTag(s.key)
+	res := s.Response(sip.StatusServiceUnavailable, "Overloaded")
+	res.AppendHeader(sip.NewHeader("Retry-After", retryAfter))
+	res.SetBody(nil)
+	if raw, err := l.encode(res); err == nil {
+		_ = l.respond(s.flow, raw)
+	}
+}
+
+// retryAfter is when a refused request may be tried again, in seconds. A proxy
+// sends nothing at all until then (RFC 3261 section 21.5.4), so it is short.
+const retryAfter = "5"
+
+// statelessTag is a To tag that is the same for a retransmission (RFC 3261
+// section 8.2.7).
+func statelessTag(k key) string { return fmt.Sprintf("%016x", uint64(k)) }
+
+// parseRequest parses m; if that cannot be done, reason says why in words that
+// are fit for a reason phrase and hold nothing of the message but a header name.
+func (l *Layer) parseRequest(m *message) (req *sip.Request, reason string) {
+	msg, err := l.parser.ParseSIP(m.Raw)
+	req, ok := msg.(*sip.Request)
+	switch {
+	case err != nil || !ok:
+		return nil, "Malformed " + culprit(m.Raw)
+	case req.From() == nil:
+		return nil, "Missing From"
+	case req.To() == nil:
+		return nil, "Missing To"
+	}
+	return req, ""
+}
+
+// culprit names what in raw cannot be parsed. The parser's own error quotes the
+// message, which may hold credentials.
+func culprit(raw []byte) string {
+	parsers := sip.HeadersParser(sip.DefaultHeadersParser())
+	for line := range headerLines(raw) {
+		if _, err := parsers.ParseHeader(nil, line); err != nil {
+			name, _, _ := bytes.Cut(line, []byte{':'})
+			return string(name)
+		}
+	}
+	return "Request"
+}
+
+// headerLines yields the header lines of a normalised message.
+func headerLines(raw []byte) func(yield func([]byte) bool) {
+	return func(yield func([]byte) bool) {
+		_, rest, _ := bytes.Cut(raw, []byte("\r\n"))
+		for {
+			line, after, ok := bytes.Cut(rest, []byte("\r\n"))
+			if !ok || len(line) == 0 || !yield(line) {
+				return
+			}
+			rest = after
+		}
+	}
+}

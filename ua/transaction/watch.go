@@ -1,0 +1,67 @@
+package transaction
+
+// A watch waits for the end of a flow that transactions stand on. It lives as
+// long as one of them does.
+type watch struct {
+	flow  flow
+	calls map[string]int // guarded by Layer.mu: Call-IDs, and their transactions on the flow
+	stop  chan struct{}  // closed when calls is empty
+}
+
+// watch lets a transaction of callID end with f.
+func (l *Layer) watch(f flow, callID string) *watch {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	w := l.watches[f]
+	if w == nil {
+		w = &watch{flow: f, calls: make(map[string]int), stop: make(chan struct{})}
+		l.watches[f] = w
+		l.running++
+		go l.await(w)
+	}
+	w.calls[callID]++
+	return w
+}
+
+// unwatch is for a transaction that is over; w may be nil.
+func (l *Layer) unwatch(w *watch, callID string) {
+	if w == nil {
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	w.calls[callID]--
+	if w.calls[callID] > 0 {
+		return
+	}
+	delete(w.calls, callID)
+	if len(w.calls) == 0 {
+		close(w.stop)
+		l.forgetLocked(w)
+	}
+}
+
+// forgetLocked makes room for the next watch of the same flow.
+func (l *Layer) forgetLocked(w *watch) {
+	if l.watches[w.flow] == w {
+		delete(l.watches, w.flow)
+	}
+}
+
+// await ends the transactions of a flow when the flow ends.
+func (l *Layer) await(w *watch) {
+	select {
+	case <-w.flow.Done():
+	case <-w.stop:
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.forgetLocked(w)
+	for id := range w.calls {
+		// It has a live transaction, or its queue still runs the end of the last.
+		if c := l.calls[id]; c != nil {
+			l.pushLocked(c, task{do: func(c *call) { c.endAll(w.flow, flowDown(w.flow)) }})
+		}
+	}
+	l.endLocked()
+}
