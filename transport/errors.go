@@ -1,6 +1,7 @@
 package transport
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -8,6 +9,17 @@ import (
 
 // ErrClosed is returned once Run has returned; it matches net.ErrClosed.
 var ErrClosed = fmt.Errorf("transport: manager is closed: %w", net.ErrClosed)
+
+var (
+	// ErrAddressGone is the end of a flow whose local address was removed, or
+	// is not usable any more: another address may still reach the peer. It is
+	// wrapped in what Flow.Err returns.
+	ErrAddressGone = errors.New("local address is gone")
+
+	// ErrNoAddress means that no local address is usable for a destination at
+	// the moment. Nothing was sent; Manager.Wait tells when to try again.
+	ErrNoAddress = errors.New("no usable local address")
+)
 
 // A FlowError is what went wrong with a flow on this host or on the way to the
 // peer. What the peer answers in SIP is never a FlowError.
