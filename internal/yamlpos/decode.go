@@ -273,11 +273,8 @@ func (d *decoder) plainTag(n *yaml.Node, path string) bool {
 	if n.Style&yaml.TaggedStyle == 0 || strings.HasPrefix(n.Tag, "!!") {
 		return true
 	}
-	text := n.Tag
-	if n.Kind == yaml.ScalarNode && n.Value != "" {
-		text += " " + n.Value
-	}
-	return d.add(n, path, fmt.Sprintf("%s is a YAML tag here; as a text it needs quotes: %q", n.Tag, text))
+	// The tag may be the beginning of a password, so it is not repeated.
+	return d.add(n, path, "a value that begins with ! is a YAML tag: as a text it needs quotes")
 }
 
 // mismatch reports a value of the wrong type.

@@ -173,7 +173,7 @@ var mistakes = []struct{ situation, doc, want string }{
 	{"text at the top", "hello", `1:1: expected keys and values, found "hello"`},
 	{"a key that is no text", "? [a]\n: b", `1:3: a key must be text, found a list`},
 	{"a long value is cut", "on: " + strings.Repeat("x", 60), `1:5: on: expected true or false, found "` + strings.Repeat("x", 40) + `..."`},
-	{"a pattern without quotes is a tag", "names: !virbr*", `1:8: names[0]: !virbr* is a YAML tag here; as a text it needs quotes: "!virbr*"`},
+	{"a pattern without quotes is a tag", "names: !virbr*", `1:8: names[0]: a value that begins with ! is a YAML tag: as a text it needs quotes`},
 	{"a second document", "name: a\n---\nname: b", `2:1: a second document: a file holds one`},
 	{"a value that holds itself", "steps: &s\n- do: x\n  then: *s", `3:9: steps[0].then: the alias *s is inside the value it stands for`},
 	{"a merge into itself", "sub: &s\n  <<: *s", `2:7: sub: << merges a value into itself`},

@@ -1,0 +1,109 @@
+package config
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/gosipua/gosipua/internal/yamlpos"
+)
+
+// audio reads the audio section.
+func (c *checker) audio() {
+	c.cfg.Source = c.device("audio.source", c.keys.Audio.Source, sources)
+	c.cfg.Player = c.device("audio.player", c.keys.Audio.Player, players)
+}
+
+// driver checks the argument of a "driver,argument" string and gives it as the media package takes it.
+type driver struct {
+	name  string
+	check func(c *checker, arg string) (string, error)
+}
+
+// The drivers by key, in the order in which a message lists them.
+func sources() []driver {
+	return []driver{{"aufile", (*checker).readable}, {"ausine", (*checker).tone}, {"aunull", (*checker).none}}
+}
+
+func players() []driver {
+	return []driver{{"aufile", (*checker).writable}, {"aunull", (*checker).none}}
+}
+
+// device checks one "driver,argument" string.
+func (c *checker) device(key string, text yamlpos.At[string], drivers func() []driver) string {
+	name, arg, _ := strings.Cut(text.Value, ",")
+	var known []string
+	for _, d := range drivers() {
+		known = append(known, d.name)
+		if d.name != name {
+			continue
+		}
+		arg, err := d.check(c, arg)
+		if err != nil {
+			c.bad(text.Pos, key, "%s: %v", name, err)
+		}
+		return strings.TrimSuffix(name+","+arg, ",")
+	}
+	if slices.Contains(strings.Fields("alsa pulse pipewire jack portaudio coreaudio oss sndio wasapi gst avformat aubridge"), name) {
+		c.bad(text.Pos, key, "the driver %s is not yet supported: expected one of %s", name, strings.Join(known, ", "))
+	} else {
+		c.bad(text.Pos, key, "unknown driver %q: expected one of %s", name, strings.Join(known, ", "))
+	}
+	return ""
+}
+
+// readable takes a WAV file that exists.
+func (c *checker) readable(name string) (string, error) {
+	if name == "" {
+		return "", fmt.Errorf("expected a file: aufile,hello.wav")
+	}
+	path := c.resolve(name)
+	info, err := os.Stat(path)
+	switch {
+	case err != nil:
+		return "", err
+	case info.IsDir():
+		return "", fmt.Errorf("%s is a folder: expected a WAV file", path)
+	case !info.Mode().IsRegular(): // opening a pipe would wait for its writer
+		return path, nil
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return "", err
+	}
+	f.Close()
+	return path, nil
+}
+
+// writable takes a WAV file in a folder that exists.
+func (c *checker) writable(name string) (string, error) {
+	if name == "" {
+		return "", fmt.Errorf("expected a file: aufile,call.wav")
+	}
+	path := c.resolve(name)
+	if info, err := os.Stat(filepath.Dir(path)); err != nil {
+		return "", err
+	} else if !info.IsDir() {
+		return "", fmt.Errorf("%s is not a folder", filepath.Dir(path))
+	}
+	return path, nil
+}
+
+// maxTone is what the widest codec of this version can carry, in Hz.
+const maxTone = 4000
+
+// tone takes a frequency in Hz.
+func (c *checker) tone(arg string) (string, error) {
+	if arg == "" {
+		return "", nil
+	}
+	if hz, err := strconv.ParseFloat(arg, 64); err != nil || hz < 1 || hz >= maxTone {
+		return "", fmt.Errorf("expected a frequency from 1 to %d Hz, found %q", maxTone-1, arg)
+	}
+	return arg, nil
+}
+
+func (c *checker) none(string) (string, error) { return "", nil }
