@@ -48,6 +48,9 @@ func checkGlob(glob string) error {
 	return nil
 }
 
+// IsZero reports whether p chooses every link because it has no pattern.
+func (p Patterns) IsZero() bool { return len(p.want) == 0 && len(p.refuse) == 0 }
+
 // match reports whether the link is chosen.
 func (p Patterns) match(l *Link) bool {
 	return (len(p.want) == 0 || matchAny(p.want, l)) && !matchAny(p.refuse, l)
