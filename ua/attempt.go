@@ -1,0 +1,209 @@
+package ua
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/emiago/sipgo/sip"
+
+	"github.com/gosipua/gosipua/transport"
+	"github.com/gosipua/gosipua/ua/transaction"
+)
+
+// maxMoves is how often a request is sent anew because the address under it went away while it was unanswered.
+const maxMoves = 3
+
+// attempt is one request on its way to the first of several targets that answers (RFC 3263 section 4.3, RFC 3261 section
+// 8.1.2). Names are resolved and connections opened beside the queue; build and done run on it.
+type attempt struct {
+	agent  *Agent
+	callID string
+	hops   []sip.Uri // where to send it, in order of preference
+
+	// build makes the request for a flow to one of the hops; it is called anew for each target, since Contact and SDP depend
+	// on the flow.
+	build func(f *transport.Flow, hop sip.Uri) (*sip.Request, error)
+	// on takes each response. done takes the end without one: nobody could be reached, or nobody answered.
+	on   func(f *transport.Flow, req *sip.Request, res *sip.Response)
+	done func(err error)
+
+	ctx    context.Context
+	cancel context.CancelFunc
+	client *transaction.Client // of the target being tried
+	next   []target            // still to be tried
+	moves  int
+	sent   bool // at least one request has left
+	over   bool // on has seen a final response, or done was called, or stop
+	last   error
+}
+
+// target is a transport target and the URI it came from.
+type target struct {
+	transport.Target
+	hop sip.Uri
+}
+
+// start begins; the attempt's functions must be set.
+func (t *attempt) start() {
+	t.ctx, t.cancel = context.WithCancel(t.agent.ctx)
+	hops := t.hops
+	go func() {
+		targets, err := t.resolve(hops)
+		t.queue(func() {
+			t.next, t.last = targets, err
+			t.tryNext()
+		})
+	}()
+}
+
+// stop abandons what has not been sent and forgets what has; neither on nor done is called any more.
+func (t *attempt) stop() {
+	t.over = true
+	t.cancel()
+}
+
+// giveUp cancels an INVITE: what has not been sent is abandoned, what has is followed by CANCEL. It says whether a final
+// response is still to come.
+func (t *attempt) giveUp() bool {
+	if t.client == nil {
+		t.stop()
+		return false
+	}
+	t.next, t.moves = nil, maxMoves
+	t.client.Cancel()
+	return true
+}
+
+func (t *attempt) queue(f func()) {
+	t.agent.layer.Do(t.callID, func() {
+		if !t.over {
+			f()
+		}
+	})
+}
+
+func (t *attempt) resolve(hops []sip.Uri) ([]target, error) {
+	var targets []target
+	var failed error
+	for _, hop := range hops {
+		found, err := t.agent.manager.Resolve(t.ctx, queryFor(hop))
+		if err != nil {
+			failed = errors.Join(failed, err)
+			continue
+		}
+		for _, f := range found {
+			targets = append(targets, target{f, hop})
+		}
+	}
+	if len(targets) == 0 && failed == nil {
+		failed = errors.New("no target")
+	}
+	return targets, failed
+}
+
+// queryFor turns the URI of a next hop into a question to the transport manager.
+func queryFor(u sip.Uri) transport.Query {
+	proto, _ := u.UriParams.Get("transport")
+	host := u.Host
+	if maddr, ok := u.UriParams.Get("maddr"); ok && maddr != "" {
+		host = maddr
+	}
+	return transport.Query{Host: host, Port: uint16(u.Port), Proto: transport.Proto(lower(proto)), Secure: u.IsEncrypted()} // parseURI keeps ports in range
+}
+
+// tryNext opens a flow to the next target, or ends.
+func (t *attempt) tryNext() {
+	if len(t.next) == 0 {
+		t.over = true
+		t.cancel()
+		t.done(t.last)
+		return
+	}
+	to := t.next[0]
+	t.next = t.next[1:]
+	go func() {
+		f, err := t.agent.manager.Flow(t.ctx, to.Target)
+		t.queue(func() {
+			if err != nil {
+				t.last = err
+				t.tryNext()
+				return
+			}
+			t.send(f, to)
+		})
+	}()
+}
+
+func (t *attempt) send(f *transport.Flow, to target) {
+	req, err := t.build(f, to.hop)
+	if err != nil {
+		t.last, t.next = err, nil
+		t.tryNext()
+		return
+	}
+	if to.Proto == transport.UDP && t.agent.layer.Oversize(f, req) {
+		t.sendOverTCP(f, req, to)
+		return
+	}
+	t.transmit(f, req)
+}
+
+// sendOverTCP opens a connection for a request that is too large for a datagram, and falls back to the datagram if the peer
+// has none (RFC 3261 section 18.1.1).
+func (t *attempt) sendOverTCP(udp *transport.Flow, req *sip.Request, to target) {
+	to.Proto, to.Local = transport.TCP, udp.Local().Addr()
+	go func() {
+		tcp, err := t.agent.manager.Flow(t.ctx, to.Target)
+		t.queue(func() {
+			if err != nil {
+				t.transmit(udp, req)
+				return
+			}
+			req, err := t.build(tcp, to.hop)
+			if err != nil {
+				t.last, t.next = err, nil
+				t.tryNext()
+				return
+			}
+			t.transmit(tcp, req)
+		})
+	}()
+}
+
+func (t *attempt) transmit(f *transport.Flow, req *sip.Request) {
+	client, err := t.agent.layer.Send(f, req, func(res *sip.Response, err error) {
+		if t.over {
+			return
+		}
+		t.outcome(f, req, res, err)
+	})
+	if err != nil {
+		t.outcome(f, req, nil, err)
+		return
+	}
+	t.client, t.sent = client, true
+}
+
+// outcome decides between the next target and the caller.
+func (t *attempt) outcome(f *transport.Flow, req *sip.Request, res *sip.Response, err error) {
+	switch {
+	case errors.Is(err, transport.ErrAddressGone) && t.moves < maxMoves:
+		// The address went away below us, not the peer: every target deserves another try, from another address.
+		t.moves++
+		t.last = err
+		t.start()
+	case err != nil:
+		t.last = fmt.Errorf("%s: %w", f.Remote(), err)
+		t.tryNext()
+	case res.StatusCode == sip.StatusServiceUnavailable && len(t.next) > 0:
+		t.last = &StatusError{res.StatusCode, res.Reason}
+		t.tryNext()
+	default:
+		if !res.IsProvisional() {
+			t.over = !req.IsInvite() || !res.IsSuccess() // further 2xx of an INVITE come here too
+			t.cancel()
+		}
+		t.on(f, req, res)
+	}
+}

@@ -1,0 +1,145 @@
+package ua
+
+import (
+	"errors"
+	"log/slog"
+	"math/rand/v2"
+	"net/netip"
+	"time"
+
+	"github.com/emiago/sipgo/sip"
+
+	"github.com/gosipua/gosipua/transport"
+)
+
+// adopt makes f the flow of the call and watches over it.
+func (c *Call) adopt(f *transport.Flow) {
+	if c.flow == f {
+		return
+	}
+	c.flow = f
+	go c.follow(f)
+}
+
+// follow tells the queue when a flow of the call ends.
+func (c *Call) follow(f *transport.Flow) {
+	select {
+	case <-f.Done():
+		c.do(c.check)
+	case <-c.done:
+	case <-c.agent.ctx.Done():
+	}
+}
+
+// check is called when something below changed. If the address under an established call is gone, the call moves.
+func (c *Call) check() {
+	if c.State() != Established || c.ending || c.busy != nil || c.unacked || !c.stranded() {
+		return
+	}
+	c.log.InfoContext(c.agent.ctx, "the address under the call is gone", slog.String("local", c.mediaAt.String()))
+	c.mediaAt = netip.Addr{} // even if the address is back by now, its old socket may be tied to an interface that is not
+	c.rounds = 0
+	c.reinvite()
+}
+
+// stranded says whether the local address of the call went away. That a peer closed its connection does not count: the next
+// request opens another.
+func (c *Call) stranded() bool {
+	if !isDone(c.flow) {
+		return false
+	}
+	if errors.Is(c.flow.Err(), transport.ErrAddressGone) {
+		return true
+	}
+	local := c.flow.Local().Addr().WithZone("")
+	for _, s := range c.agent.manager.Snapshot().Addrs {
+		if s.Addr.Addr == local && s.Verdict.Keep {
+			return false
+		}
+	}
+	return true
+}
+
+// reinvite tells the peer where we are now: media moves first, then one INVITE with a new Contact and a new offer
+// (RFC 3261 section 14.1, RFC 3264 section 8.3.1).
+func (c *Call) reinvite() {
+	t := c.attempt(c.dialog)
+	t.build = func(f *transport.Flow, _ sip.Uri) (*sip.Request, error) {
+		if err := c.openStream(f); err != nil {
+			return nil, err
+		}
+		req := c.dialog.Request(sip.INVITE, c.account.contact(f))
+		req.AppendHeader(sip.NewHeader("Allow", allow))
+		c.putOffer(req)
+		return req, c.auth.authorize(req)
+	}
+	t.on = c.reinviteAnswered
+	t.done = func(err error) {
+		c.busy = nil
+		if !t.sent {
+			c.strandedFor(err)
+			return
+		}
+		c.bye(err) // RFC 3261 section 14.1: unanswered, as 408
+	}
+	c.busy = t
+	t.start()
+}
+
+// strandedFor waits for an address: the next change of them calls check. A call is not kept for ever without one.
+func (c *Call) strandedFor(err error) {
+	c.log.WarnContext(c.agent.ctx, "the call waits for a usable address", slog.Any("err", err))
+	c.alarm.set(recovery, func() { c.finish(errNoRecovery) })
+}
+
+func (c *Call) reinviteAnswered(f *transport.Flow, req *sip.Request, res *sip.Response) {
+	if res.IsSuccess() && c.acked != nil && c.acked.req.CSeq().SeqNo == req.CSeq().SeqNo {
+		c.repeatACK()
+		return
+	}
+	if res.IsProvisional() || c.State() != Established {
+		return
+	}
+	c.alarm.stop()
+	c.busy = nil
+	switch {
+	case res.IsSuccess():
+		c.moved(f, req, res)
+	case isChallenge(res) && c.rounds < maxChallenges && c.auth.challenged(res) == nil:
+		c.rounds++
+		c.reinvite()
+	case res.StatusCode == sip.StatusRequestPending:
+		c.alarm.set(glare(c.outgoing), c.reinvite)
+	case res.StatusCode == sip.StatusCallTransactionDoesNotExists:
+		c.finish(&StatusError{res.StatusCode, res.Reason}) // the peer does not know the call any more
+	case res.StatusCode == sip.StatusRequestTimeout:
+		c.bye(&StatusError{res.StatusCode, res.Reason})
+	default:
+		// RFC 3261 section 14.1: the session goes on as it was. Our media leaves from the new address all the same.
+		c.adopt(f)
+		c.log.WarnContext(c.agent.ctx, "the peer refused our new address", slog.Int("code", res.StatusCode), slog.String("why", res.Reason))
+	}
+}
+
+func (c *Call) moved(f *transport.Flow, req *sip.Request, res *sip.Response) {
+	c.dialog.Answered(res)
+	c.adopt(f)
+	tag, _ := res.To().Params.Get("tag")
+	c.ack(c.dialog, req, tag)
+	if err := c.takeAnswer(res); err != nil {
+		c.bye(err)
+		return
+	}
+	c.log.InfoContext(c.agent.ctx, "call moved", slog.String("flow", f.String()))
+	c.agent.events.put(Event{Kind: CallMoved, Account: c.account.AOR, Call: c})
+	c.check()
+}
+
+// glare is how long to wait after a 491: the owner of the Call-ID longer than the other (RFC 3261 section 14.1).
+func glare(owner bool) time.Duration {
+	const unit = 10 * time.Millisecond
+	if owner {
+		return 2100*time.Millisecond + time.Duration(rand.IntN(190))*unit
+	}
+	return time.Duration(rand.IntN(200)) * unit
+}

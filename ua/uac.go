@@ -1,0 +1,249 @@
+package ua
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+
+	"github.com/emiago/sipgo/sip"
+
+	"github.com/gosipua/gosipua/transport"
+	"github.com/gosipua/gosipua/ua/dialog"
+	"github.com/gosipua/gosipua/ua/sdp"
+)
+
+// CallOptions are the choices for one outgoing call. The zero value takes those of Config.
+type CallOptions struct {
+	Source string // instead of Config.Source
+	Player string // instead of Config.Player
+}
+
+// ErrNoAnswer ends a call whose 2xx has no usable answer to our offer.
+var ErrNoAnswer = errors.New("the peer answered without a usable session description")
+
+// Dial calls a URI from an account, the first one if aor is empty. "sip:" may be left out, and a lone user name or number
+// means one in the account's domain. It does not wait for an answer: see Config.Event and Call.Done. ctx bounds nothing but
+// the call of Dial itself.
+func (a *Agent) Dial(ctx context.Context, aor, uri string, opts CallOptions) (*Call, error) {
+	acc, err := a.account(aor)
+	if err != nil {
+		return nil, err
+	}
+	if !strings.ContainsAny(uri, "@.:[") {
+		uri += "@" + acc.aor.Host
+	}
+	target, err := parseTarget(uri)
+	if err != nil {
+		return nil, err
+	}
+	c := a.newCall(acc, newCallID(), newTag())
+	c.outgoing, c.target, c.state, c.peer = true, target, Calling, target.String()
+	if opts.Source != "" {
+		c.source = opts.Source
+	}
+	if opts.Player != "" {
+		c.player = opts.Player
+	}
+	if err := a.enter(c); err != nil {
+		return nil, err
+	}
+	if err := c.ask(ctx, func() error { c.invite(); return nil }); err != nil {
+		c.Hangup()
+		return nil, err
+	}
+	return c, nil
+}
+
+// invite sends the INVITE that begins the call, or sends it again with credentials.
+func (c *Call) invite() {
+	t := &attempt{agent: c.agent, callID: c.callID, hops: c.account.hops(c.target)}
+	t.build = c.buildInvite
+	t.on = c.inviteAnswered
+	t.done = func(err error) {
+		if c.ending {
+			err = nil
+		}
+		c.finish(err)
+	}
+	c.busy = t
+	t.start()
+}
+
+func (c *Call) buildInvite(f *transport.Flow, hop sip.Uri) (*sip.Request, error) {
+	if err := c.openStream(f); err != nil {
+		return nil, err
+	}
+	c.flow = f
+	c.seq++
+	req := sip.NewRequest(sip.INVITE, *c.target.Clone())
+	c.account.route(req, hop)
+	callID := sip.CallIDHeader(c.callID)
+	req.AppendHeader(&sip.FromHeader{DisplayName: c.account.Display, Address: *c.account.aor.Clone(), Params: sip.HeaderParams{{K: "tag", V: c.tag}}})
+	req.AppendHeader(&sip.ToHeader{Address: *c.target.Clone()})
+	req.AppendHeader(&callID)
+	req.AppendHeader(&sip.CSeqHeader{SeqNo: c.seq, MethodName: sip.INVITE})
+	req.AppendHeader(c.account.contact(f))
+	req.AppendHeader(sip.NewHeader("Allow", allow))
+	c.local = nil // no dialog yet: each attempt makes the first offer
+	c.putOffer(req)
+	return req, c.auth.authorize(req)
+}
+
+// putOffer adds our offer to an INVITE of ours.
+func (c *Call) putOffer(req *sip.Request) {
+	c.local = sdp.Offer(c.describe())
+	setBody(req, c.local)
+}
+
+func setBody(m sip.Message, s *sdp.Session) {
+	m.AppendHeader(sip.NewHeader("Content-Type", sdpType))
+	m.SetBody(s.Marshal())
+}
+
+func (c *Call) inviteAnswered(f *transport.Flow, req *sip.Request, res *sip.Response) {
+	switch {
+	case res.IsProvisional():
+		c.progress(res)
+	case res.IsSuccess():
+		c.accepted(f, req, res)
+	case c.ending: // 487 as a rule
+		c.finish(nil)
+	case isChallenge(res) && c.rounds < maxChallenges:
+		c.rounds++
+		if err := c.auth.challenged(res); err != nil {
+			c.finish(fmt.Errorf("%w (%d %s)", err, res.StatusCode, res.Reason))
+			return
+		}
+		c.invite()
+	default:
+		c.finish(&StatusError{res.StatusCode, res.Reason})
+	}
+}
+
+// progress takes a 1xx: ringing, or early media if it brings an answer (RFC 3261 section 13.2.1, RFC 3960).
+func (c *Call) progress(res *sip.Response) {
+	if res.StatusCode == sip.StatusTrying || c.ending {
+		return
+	}
+	c.setState(Ringing)
+	c.agent.events.put(Event{Kind: CallProgress, Account: c.account.AOR, Call: c, Code: res.StatusCode, Reason: res.Reason})
+	if len(res.Body()) == 0 || c.early {
+		return
+	}
+	if err := c.takeAnswer(res); err != nil {
+		c.log.WarnContext(c.agent.ctx, "early media is not used", slog.Any("err", err))
+		return
+	}
+	c.early = true
+}
+
+// takeAnswer reads the answer to our offer from a response or an ACK and starts the media.
+func (c *Call) takeAnswer(m sip.Message) error {
+	if len(m.Body()) == 0 {
+		return ErrNoAnswer
+	}
+	answer, err := sdp.Parse(m.Body())
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrNoAnswer, err)
+	}
+	agreed, err := sdp.Accept(c.local, answer)
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrNoAnswer, err)
+	}
+	return c.agreed(agreed)
+}
+
+// accepted takes a 2xx to the INVITE that began the call: the first one makes the dialog, the same again repeats the ACK, one
+// of another branch is acknowledged and ended (RFC 3261 section 13.2.2.4).
+func (c *Call) accepted(f *transport.Flow, req *sip.Request, res *sip.Response) {
+	tag, _ := res.To().Params.Get("tag")
+	if c.acked != nil && c.acked.tag == tag {
+		c.repeatACK()
+		return
+	}
+	d, err := dialog.NewUAC(req, res)
+	if err != nil {
+		c.finish(err)
+		return
+	}
+	if c.dialog != nil {
+		c.log.InfoContext(c.agent.ctx, "a second branch of the call answered and is ended", slog.String("contact", d.Target().Host))
+		c.ack(d, req, "")
+		c.endBranch(d)
+		return
+	}
+	c.dialog, c.flow, c.busy, c.rounds = d, f, nil, 0
+	c.ack(d, req, tag)
+	if c.ending || c.State() == Ended {
+		c.established() // the 2xx crossed our CANCEL
+		c.bye(nil)
+		return
+	}
+	c.established()
+	if len(res.Body()) > 0 || !c.early {
+		err = c.takeAnswer(res)
+	}
+	if err == nil {
+		err = c.attach()
+	}
+	if err != nil {
+		c.bye(err)
+	}
+}
+
+// ack acknowledges a 2xx along the route of its dialog, which need not be that of the INVITE. With a tag it is remembered.
+func (c *Call) ack(d *dialog.Dialog, invite *sip.Request, tag string) {
+	req := d.ACK(invite)
+	sent := &ackSent{tag: tag, req: req}
+	if tag != "" {
+		c.acked = sent
+	}
+	c.agent.reach(c.callID, d.NextHop(), func(f *transport.Flow, err error) {
+		sent.flow = f
+		if err == nil {
+			err = c.agent.layer.Write(f, req)
+		}
+		if err != nil {
+			c.log.WarnContext(c.agent.ctx, "ACK was not sent", slog.Any("err", err))
+		}
+	})
+}
+
+func (c *Call) repeatACK() {
+	if c.acked.flow == nil {
+		return // the first is still on its way
+	}
+	if err := c.agent.layer.Write(c.acked.flow, c.acked.req); err != nil {
+		c.log.WarnContext(c.agent.ctx, "ACK was not sent again", slog.Any("err", err))
+	}
+}
+
+// endBranch says BYE to a branch of the fork that came too late.
+func (c *Call) endBranch(d *dialog.Dialog) {
+	t := c.attempt(d)
+	t.build = func(*transport.Flow, sip.Uri) (*sip.Request, error) { return d.Request(sip.BYE, nil), nil }
+	t.on = func(*transport.Flow, *sip.Request, *sip.Response) {}
+	t.done = func(error) {}
+	t.start()
+}
+
+// reach finds a flow to the first target of a URI that has one, and gives it to f on the queue.
+func (a *Agent) reach(callID string, hop sip.Uri, f func(*transport.Flow, error)) {
+	go func() {
+		flow, err := a.open(a.ctx, hop)
+		a.layer.Do(callID, func() { f(flow, err) })
+	}()
+}
+
+func (a *Agent) open(ctx context.Context, hop sip.Uri) (*transport.Flow, error) {
+	targets, err := a.manager.Resolve(ctx, queryFor(hop))
+	for _, t := range targets {
+		var f *transport.Flow
+		if f, err = a.manager.Flow(ctx, t); err == nil {
+			return f, nil
+		}
+	}
+	return nil, err
+}
