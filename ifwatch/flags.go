@@ -3,6 +3,7 @@ package ifwatch
 import (
 	"fmt"
 	"math/bits"
+	"strings"
 )
 
 // Family is an address family, or both of them.
@@ -118,19 +119,12 @@ func parseWord[E interface {
 	fmt.Stringer
 }](s string, all ...E,
 ) (E, error) {
-	expected := ""
+	words := make([]string, len(all))
 	for i, e := range all {
-		if e.String() == s {
+		if words[i] = e.String(); words[i] == s {
 			return e, nil
 		}
-		switch {
-		case i == 0:
-		case i == len(all)-1:
-			expected += " or "
-		default:
-			expected += ", "
-		}
-		expected += e.String()
 	}
-	return all[0], fmt.Errorf("%q is not %s", s, expected)
+	last := len(words) - 1
+	return all[0], fmt.Errorf("%q is not %s or %s", s, strings.Join(words[:last], ", "), words[last])
 }

@@ -37,7 +37,7 @@ func checkGlob(glob string) error {
 		return errors.New("empty")
 	}
 	if strings.HasPrefix(glob, "!") {
-		return errors.New("more than one !")
+		return errors.New("! is allowed once, in front")
 	}
 	if strings.Contains(glob, "/") {
 		return errors.New("no interface name has a slash")

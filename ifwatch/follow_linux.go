@@ -1,0 +1,467 @@
+package ifwatch
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"os"
+	"slices"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	// batch is after how many events a snapshot is made even if more are queued.
+	batch = 4096
+
+	// wake is how often the follower looks whether the host was suspended; nothing reports that.
+	wake = 15 * time.Second
+
+	// suspended is from which difference of the clocks on it was.
+	suspended = 5 * time.Second
+
+	// reconcile is how often everything is read to see whether it is as the events said. It mends what changed silently:
+	// a sysctl, or an address that became tentative without a change of its link.
+	reconcile = time.Minute
+
+	// lookAgain is how long after a link changed its addresses are read a second time. The kernel reports that a link
+	// goes down before it makes the addresses it keeps tentative (keep_addr_on_down), which it does not report.
+	lookAgain = 200 * time.Millisecond
+
+	// resyncPatience is after which time without success an incomplete snapshot is better than none.
+	resyncPatience = 200 * time.Millisecond
+)
+
+// follower keeps the feed's table equal to what the kernel says, by netlink. It belongs to Run's goroutine.
+//
+// Events are hints and facts at once: each carries the whole state of its link or address, so applying them in order to a
+// dump that is not older than the first of them always ends at the truth, however often an event is applied.
+type follower struct {
+	*feed
+	events netlinkConn
+	dump   *dumper
+	asleep func() time.Duration
+	buf    []byte
+
+	slept  time.Duration // what asleep said last
+	lost   bool          // events were lost: only a resync helps
+	stale  map[int]bool  // links whose addresses must be read again now
+	again  map[int]bool  // links whose addresses must be read again at againAt
+	unsure map[int]bool  // links whose last reading was interrupted
+
+	againAt, reconcileAt time.Time
+
+	resyncing bool
+	rereading int      // index of the link whose addresses are being read because it changed; 0 none
+	recording bool     // a dump is being read: remember the events that are applied meanwhile
+	recorded  [][]byte // to apply them again to what was read
+}
+
+func newFollower(f *feed, events, dumps netlinkConn, asleep func() time.Duration) *follower {
+	fw := &follower{
+		feed: f, events: events, dump: newDumper(dumps), asleep: asleep, buf: make([]byte, datagramSize),
+		stale: map[int]bool{}, again: map[int]bool{}, unsure: map[int]bool{},
+	}
+	fw.dump.late = fw.whileWaiting
+	return fw
+}
+
+// run follows until ctx ends or a socket fails.
+func (f *follower) run(ctx context.Context) error {
+	f.slept = f.asleep()
+	if err := f.resync(ctx, "start"); err != nil {
+		return err
+	}
+	for {
+		if _, err := f.receive(ctx, f.due()); err != nil {
+			return err
+		}
+		if err := f.act(ctx); err != nil {
+			return err
+		}
+	}
+}
+
+// due returns when there is something to do without an event; zero: now.
+func (f *follower) due() time.Time {
+	if f.lost || len(f.stale) > 0 {
+		return time.Time{}
+	}
+	return earliest(time.Now().Add(wake), f.feed.due(), f.expiryAt, f.againAt, f.reconcileAt)
+}
+
+// receive waits for an event until then, and applies it and all others that are queued. With until zero it does not wait.
+// It reports whether the queue is empty.
+func (f *follower) receive(ctx context.Context, until time.Time) (empty bool, err error) {
+	for range batch {
+		n, err := f.events.receive(ctx, f.buf, until)
+		until = time.Time{}
+		switch {
+		case err == nil:
+			f.handle(f.buf[:n])
+		case errors.Is(err, unix.EAGAIN), errors.Is(err, os.ErrDeadlineExceeded):
+			return true, nil
+		case errors.Is(err, unix.ENOBUFS):
+			f.lost = true
+			f.w.counts.overflows.Add(1)
+			return false, nil
+		default:
+			return false, err
+		}
+	}
+	return false, nil
+}
+
+// act does what is due.
+func (f *follower) act(ctx context.Context) error {
+	now := time.Now()
+	if slept := f.asleep(); slept-f.slept > suspended {
+		f.resumed = now
+		f.note(changed)
+		f.slept = slept
+		return f.resync(ctx, "resumed")
+	}
+	if f.lost {
+		return f.resync(ctx, "overflow")
+	}
+	if !f.expiryAt.IsZero() && !now.Before(f.expiryAt) {
+		f.staleExpired(now)
+		f.note(changed) // for those who judge when they are woken
+	}
+	if !f.againAt.IsZero() && !now.Before(f.againAt) {
+		for index := range f.again {
+			f.stale[index] = true
+		}
+		clear(f.again)
+		f.againAt = time.Time{}
+	}
+	if err := f.rereadStale(ctx); err != nil {
+		return err
+	}
+	f.complete = len(f.unsure) == 0
+	f.publish(ctx)
+	if !now.Before(f.reconcileAt) {
+		return f.reconcile(ctx)
+	}
+	return nil
+}
+
+// staleExpired marks the links on which a lifetime ended without the kernel's saying so.
+func (f *follower) staleExpired(now time.Time) {
+	for _, r := range f.table.rows {
+		for _, list := range [...][]Addr{r.v4, r.v6} {
+			for i := range list {
+				if expired(list[i], now) || !list[i].Flags.Has(Deprecated) && deprecated(list[i], now) {
+					f.stale[r.Index] = true
+				}
+			}
+		}
+	}
+}
+
+// rereadStale reads the addresses of links that changed, at once and once more a little later.
+func (f *follower) rereadStale(ctx context.Context) error {
+	for len(f.stale) > 0 {
+		for index := range f.stale {
+			delete(f.stale, index)
+			if f.table.row(index) == nil {
+				delete(f.unsure, index)
+				continue
+			}
+			f.w.counts.rereads.Add(1)
+			if err := f.reread(ctx, index); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// reread reads the addresses of one link. If all readings are interrupted, those that were not found are marked.
+func (f *follower) reread(ctx context.Context, index int) error {
+	delete(f.unsure, index)
+	f.rereading = index
+	defer func() { f.rereading = 0 }()
+	for _, family := range [...]Family{Inet, Inet6} {
+		f.record(true)
+		addrs, sure, err := f.dump.addrs(ctx, index, family)
+		if err != nil {
+			return err
+		}
+		now := time.Now()
+		if sure {
+			f.note(f.table.replaceAddrs(index, family, addrs, now))
+		} else {
+			f.note(f.table.mergeAddrs(index, family, addrs, now))
+			f.unsure[index] = true
+			f.readAgain(index, now)
+		}
+		f.record(false)
+	}
+	return nil
+}
+
+func (f *follower) readAgain(index int, now time.Time) {
+	f.again[index] = true
+	if f.againAt.IsZero() {
+		f.againAt = now.Add(lookAgain)
+	}
+}
+
+// record begins and ends the time in which events are remembered. At its end they are applied again.
+func (f *follower) record(on bool) {
+	f.recording = on
+	if on {
+		return
+	}
+	now := time.Now()
+	for _, b := range f.recorded {
+		f.apply(b, now)
+	}
+	f.recorded = nil
+}
+
+// whileWaiting is called while the kernel takes its time for a dump: events go on being published.
+func (f *follower) whileWaiting(ctx context.Context) error {
+	if f.resyncing {
+		return nil // nothing is known for sure
+	}
+	if _, err := f.receive(ctx, time.Time{}); err != nil {
+		return err
+	}
+	if f.rereading != 0 {
+		f.note(f.table.doubtAddrs(f.rereading))
+	}
+	f.publish(ctx)
+	return nil
+}
+
+// handle applies a datagram of events.
+func (f *follower) handle(b []byte) {
+	if f.recording {
+		f.recorded = append(f.recorded, slices.Clone(b))
+	}
+	f.w.counts.events.Add(f.apply(b, time.Now()))
+}
+
+// apply applies a datagram of events, and returns how many there were.
+func (f *follower) apply(b []byte, now time.Time) uint64 {
+	events := uint64(0)
+	for m, rest, ok := nextMessage(b); ok; m, rest, ok = nextMessage(rest) {
+		events++
+		switch m.typ {
+		case unix.RTM_NEWLINK, unix.RTM_DELLINK:
+			f.applyLink(m, now)
+		case unix.RTM_NEWADDR, unix.RTM_DELADDR:
+			f.applyAddr(m, now)
+		}
+	}
+	return events
+}
+
+func (f *follower) applyLink(m message, now time.Time) {
+	l, err := parseLink(m.body)
+	if err != nil || l.wireless {
+		return
+	}
+	var e effect
+	var reread bool
+	switch {
+	case l.family == unix.AF_INET6:
+		ready := l.link.In6Ready && m.typ == unix.RTM_NEWLINK
+		e, reread = f.table.setIn6(l.link.Index, ready, l.link.UseTempAddr, now)
+	case l.family != unix.AF_UNSPEC:
+		// RTM_DELLINK of family AF_BRIDGE says that a port left its bridge. The link is well.
+	case m.typ == unix.RTM_DELLINK:
+		e = f.table.deleteLink(l.link.Index)
+	default:
+		e, reread = f.table.setLink(l.link, now)
+	}
+	f.note(e)
+	if reread {
+		f.stale[l.link.Index] = true
+		f.readAgain(l.link.Index, now)
+	}
+}
+
+func (f *follower) applyAddr(m message, now time.Time) {
+	a, err := parseAddr(m.body, now)
+	if err != nil {
+		return
+	}
+	if m.typ == unix.RTM_DELADDR { // whatever its flags: the kernel deletes tentative ones, too
+		f.note(f.table.deleteAddr(a, now))
+		return
+	}
+	e, reread := f.table.setAddr(a, now)
+	f.note(e)
+	if reread {
+		f.stale[a.Link] = true
+	}
+}
+
+// resync reads everything because events were lost, or before the first of them. After an overflow the kernel drops all
+// events until the queue was read empty, and reports that only once: so the queue is emptied first, then everything is
+// read, then what was queued meanwhile is applied, and if any was dropped all begins again.
+func (f *follower) resync(ctx context.Context, why string) error {
+	f.resyncing = true
+	defer func() { f.resyncing = false }()
+	began := time.Now()
+	for try := 0; ; try++ {
+		ok, err := f.tryResync(ctx)
+		if err != nil {
+			return err
+		}
+		if ok {
+			f.w.counts.resyncs.Add(1)
+			f.w.log.InfoContext(ctx, "read all links and addresses", slog.String("why", why), slog.Int("tries", try+1),
+				slog.Duration("took", time.Since(began)), slog.Int("links", len(f.table.rows)))
+			break
+		}
+		if time.Since(began) > resyncPatience {
+			f.complete = false
+			f.publish(ctx)
+		}
+		if err := pause(ctx, min(time.Duration(try)*2*time.Millisecond, 20*time.Millisecond)); err != nil {
+			return err
+		}
+	}
+	f.complete = len(f.unsure) == 0
+	f.publish(ctx)
+	return nil
+}
+
+func (f *follower) tryResync(ctx context.Context) (ok bool, err error) {
+	if err := f.discard(ctx); err != nil {
+		return false, err
+	}
+	f.lost, f.source = false, "netlink"
+	clear(f.stale)
+	clear(f.unsure)
+	before, err := f.events.drops()
+	if err != nil {
+		return false, err
+	}
+	sure, err := f.readAll(ctx, f.reread)
+	if err != nil {
+		return false, err
+	}
+	for empty := false; !empty && !f.lost; {
+		if empty, err = f.receive(ctx, time.Time{}); err != nil {
+			return false, err
+		}
+	}
+	after, err := f.events.drops()
+	if err != nil {
+		return false, err
+	}
+	return sure && !f.lost && after == before, nil
+}
+
+// discard empties the queue. What it says is about to be read, but for the addresses that the kernel deleted because DAD
+// failed: those are in no dump.
+func (f *follower) discard(ctx context.Context) error {
+	for {
+		n, err := f.events.receive(ctx, f.buf, time.Time{})
+		switch {
+		case errors.Is(err, unix.EAGAIN):
+			return nil
+		case errors.Is(err, unix.ENOBUFS):
+			continue
+		case err != nil:
+			return err
+		case ctx.Err() != nil:
+			return context.Cause(ctx)
+		}
+		now := time.Now()
+		for m, rest, ok := nextMessage(f.buf[:n]); ok; m, rest, ok = nextMessage(rest) {
+			f.w.counts.events.Add(1)
+			if a, err := parseAddr(m.body, now); m.typ == unix.RTM_DELADDR && err == nil && a.Flags.Has(DADFailed) {
+				f.applyAddr(m, now)
+			}
+		}
+	}
+}
+
+// readAll reads all links, and gives each to read, which reads its addresses. If sure is false, links may be missing; none
+// was deleted then.
+func (f *follower) readAll(ctx context.Context, read func(context.Context, int) error) (sure bool, err error) {
+	f.reconcileAt = time.Now().Add(reconcile)
+	f.record(true)
+	links, sure, err := f.dump.links(ctx)
+	if err != nil {
+		return false, err
+	}
+	f.replaceLinks(links, sure)
+	f.record(false)
+	for _, l := range links {
+		if err := read(ctx, l.Index); err != nil {
+			return false, err
+		}
+	}
+	return sure, nil
+}
+
+func (f *follower) replaceLinks(links []Link, sure bool) {
+	now := time.Now()
+	keep := make(map[int]bool, len(links))
+	for _, l := range links {
+		keep[l.Index] = true
+		e, _ := f.table.setLink(l, now)
+		f.note(e)
+	}
+	if sure {
+		f.note(f.table.keepLinks(keep))
+	}
+}
+
+// reconcile reads everything to see whether it is as the events said.
+func (f *follower) reconcile(ctx context.Context) error {
+	f.w.counts.reconciles.Add(1)
+	if _, err := f.receive(ctx, time.Time{}); err != nil {
+		return err
+	}
+	if _, err := f.readAll(ctx, f.recheck); err != nil {
+		return err
+	}
+	f.publish(ctx)
+	return nil
+}
+
+// recheck reads the addresses of one link that has not changed. There is no doubt about them, so an interrupted reading
+// changes nothing.
+func (f *follower) recheck(ctx context.Context, index int) error {
+	for _, family := range [...]Family{Inet, Inet6} {
+		f.record(true)
+		addrs, sure, err := f.dump.addrs(ctx, index, family)
+		if err != nil {
+			return err
+		}
+		// What has happened by now explains any difference.
+		if _, err := f.receive(ctx, time.Time{}); err != nil {
+			return err
+		}
+		if sure {
+			if wrong := f.table.unexplained(index, family, addrs); wrong > 0 && len(f.recorded) == 0 {
+				f.w.counts.corrections.Add(uint64(wrong))
+				f.w.log.WarnContext(ctx, "addresses had changed without an event", slog.Int("link", index),
+					slog.String("family", family.String()), slog.Int("differences", wrong))
+			}
+			f.note(f.table.replaceAddrs(index, family, addrs, time.Now()))
+		}
+		f.record(false)
+	}
+	return nil
+}
+
+func pause(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-timer.C:
+		return nil
+	}
+}

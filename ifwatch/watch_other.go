@@ -1,0 +1,20 @@
+//go:build !linux
+
+package ifwatch
+
+import (
+	"context"
+	"log/slog"
+	"time"
+)
+
+// defaultReceiveBuffer is for the one system that has a socket to read from.
+const defaultReceiveBuffer = 0
+
+func (w *Watcher) watch(ctx context.Context) error {
+	w.log.InfoContext(ctx, "watching network interfaces by polling", slog.Duration("every", w.cfg.Poll))
+	f := feed{w: w}
+	return f.poll(ctx, readSystem, time.Time{})
+}
+
+func readSystem(ctx context.Context) (reading, error) { return readNet(ctx) }
