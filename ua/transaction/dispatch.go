@@ -22,11 +22,13 @@ func (l *Layer) handleResponse(c *call, m *message) {
 		l.count.strays.Add(1)
 		return
 	}
-	msg, err := l.parser.ParseSIP(m.Raw)
+	msg, reason := l.parse(m)
 	res, ok := msg.(*sip.Response)
-	// More than one Via: it was misrouted (RFC 3261 section 8.1.3.3).
-	if err != nil || !ok || res.From() == nil || res.To() == nil || len(res.GetHeaders("Via")) != 1 {
-		l.count.bad.Add(1)
+	if ok && len(res.GetHeaders("Via")) != 1 {
+		ok, reason = false, "More Than One Via" // misrouted (RFC 3261 section 8.1.3.3)
+	}
+	if !ok {
+		l.bad(m, reason)
 		return
 	}
 	l.count.responses.Add(1)

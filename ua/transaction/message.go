@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 
 	"github.com/emiago/sipgo/sip"
 
@@ -84,13 +85,17 @@ func (l *Layer) complete(f flow, req *sip.Request) (branch string, err error) {
 		hops := sip.MaxForwardsHeader(70)
 		req.AppendHeader(&hops)
 	}
-	if l.cfg.UserAgent != "" && req.GetHeader("User-Agent") == nil {
+	if l.cfg.UserAgent != "" && !hasHeader(req, "User-Agent") {
 		req.AppendHeader(sip.NewHeader("User-Agent", l.cfg.UserAgent))
 	}
 	if req.ContentLength() == nil {
 		req.SetBody(req.Body())
 	}
 	return branch, nil
+}
+
+func hasHeader(req *sip.Request, name string) bool {
+	return slices.ContainsFunc(req.Headers(), func(h sip.Header) bool { return strings.EqualFold(h.Name(), name) })
 }
 
 // checkRequest looks for the headers that RFC 3261 section 8.1.1 demands and a

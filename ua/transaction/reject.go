@@ -11,8 +11,7 @@ import (
 // badRequest answers a request that cannot be parsed with 400, without a
 // transaction: its retransmission gets the same.
 func (l *Layer) badRequest(m *message, reason string) {
-	l.count.bad.Add(1)
-	l.log.Debug("bad request", slog.String("call_id", m.Head.CallID), slog.String("flow", m.flow.String()), slog.String("why", reason))
+	l.bad(m, reason)
 	if m.Head.Method == string(sip.ACK) {
 		return
 	}
@@ -35,6 +34,13 @@ func (l *Layer) badRequest(m *message, reason string) {
 	_ = l.respond(m.flow, b.Bytes())
 }
 
+// bad notes a message that cannot be parsed.
+func (l *Layer) bad(m *message, reason string) {
+	l.count.bad.Add(1)
+	l.log.DebugContext(l.ctx, "malformed message", slog.String("call_id", m.Head.CallID),
+		slog.String("flow", m.flow.String()), slog.String("method", m.Head.CSeqMethod), slog.String("why", reason))
+}
+
 // refuse answers a request for which there is no room, without a transaction.
 func (l *Layer) refuse(s *Server) {
 	l.count.refused.Add(1)
@@ -55,20 +61,53 @@ const retryAfter = "5"
 // section 8.2.7).
 func statelessTag(k key) string { return fmt.Sprintf("%016x", uint64(k)) }
 
-// parseRequest parses m; if that cannot be done, reason says why in words that
-// are fit for a reason phrase and hold nothing of the message but a header name.
-func (l *Layer) parseRequest(m *message) (req *sip.Request, reason string) {
+// parse parses m. If that cannot be done, reason says why in words that are fit
+// for a reason phrase and hold nothing of the message but a header's name.
+func (l *Layer) parse(m *message) (msg sip.Message, reason string) {
 	msg, err := l.parser.ParseSIP(m.Raw)
-	req, ok := msg.(*sip.Request)
 	switch {
-	case err != nil || !ok:
+	case err != nil:
 		return nil, "Malformed " + culprit(m.Raw)
-	case req.From() == nil:
+	case msg.From() == nil:
 		return nil, "Missing From"
-	case req.To() == nil:
+	case msg.To() == nil:
 		return nil, "Missing To"
 	}
-	return req, ""
+	for _, h := range headers(msg) {
+		if !hasURI(h) {
+			return nil, "Malformed " + h.Name()
+		}
+	}
+	return msg, ""
+}
+
+// headers returns the headers of m. Going over them is cheaper than asking for
+// one by its name, for which sipgo converts all names to lower case.
+func headers(m sip.Message) []sip.Header {
+	h, _ := m.(interface{ Headers() []sip.Header })
+	return h.Headers()
+}
+
+// hasURI reports whether there is a URI in a Route or Record-Route; the parser
+// passes one without a closing bracket and leaves it empty.
+func hasURI(h sip.Header) bool {
+	var uri *sip.Uri
+	switch h := h.(type) {
+	case *sip.RouteHeader:
+		uri = &h.Address
+	case *sip.RecordRouteHeader:
+		uri = &h.Address
+	default:
+		return true
+	}
+	return uri.Host != "" || uri.Raw() != ""
+}
+
+// parseRequest is parse for a request, nil if that cannot be done.
+func (l *Layer) parseRequest(m *message) (req *sip.Request, reason string) {
+	msg, reason := l.parse(m)
+	req, _ = msg.(*sip.Request)
+	return req, reason
 }
 
 // culprit names what in raw cannot be parsed. The parser's own error quotes the

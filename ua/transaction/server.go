@@ -2,6 +2,7 @@ package transaction
 
 import (
 	"errors"
+	"strings"
 
 	"github.com/emiago/sipgo/sip"
 
@@ -24,8 +25,10 @@ type Server struct {
 	state serverState // nil before begin and after end
 	alarm alarm
 	last  []byte // what a retransmission is answered with; nil is nothing
-	final bool   // the final response has been given
 	watch *watch
+
+	final    bool // the final response has been given
+	accepted bool // and is a 2xx to an INVITE
 
 	wasCanceled bool
 	onCancel    func()
@@ -53,11 +56,8 @@ func (s *Server) Flow() *transport.Flow {
 // replace them, but do not change them.
 func (s *Server) Response(code int, reason string) *sip.Response {
 	res := sip.NewResponse(code, reason)
-	for _, h := range s.req.GetHeaders("Via") {
-		res.AppendHeader(h)
-	}
-	if code > 100 && code < 300 && s.req.Method != sip.REGISTER {
-		for _, h := range s.req.GetHeaders("Record-Route") {
+	for _, h := range s.req.Headers() {
+		if s.copied(h, code) {
 			res.AppendHeader(h)
 		}
 	}
@@ -69,13 +69,22 @@ func (s *Server) Response(code int, reason string) *sip.Response {
 	}
 	res.AppendHeader(s.req.CallID())
 	res.AppendHeader(s.req.CSeq())
-	if h := s.req.GetHeader("Timestamp"); h != nil && code == sip.StatusTrying {
-		res.AppendHeader(h) // RFC 3261 section 8.2.6.1
-	}
 	if ua := s.layer.cfg.UserAgent; ua != "" && code != sip.StatusTrying {
 		res.AppendHeader(sip.NewHeader("Server", ua))
 	}
 	return res
+}
+
+// copied reports whether h goes into a response with this code, apart from the
+// headers that are there once.
+func (s *Server) copied(h sip.Header, code int) bool {
+	switch h.(type) {
+	case *sip.ViaHeader:
+		return true
+	case *sip.RecordRouteHeader:
+		return code > 100 && code < 300 && s.req.Method != sip.REGISTER
+	}
+	return code == sip.StatusTrying && strings.EqualFold(h.Name(), "Timestamp") // RFC 3261 section 8.2.6.1
 }
 
 // localTag returns our To tag: the request's, if it is within a dialog.
@@ -154,7 +163,7 @@ func (s *Server) allowed(status int) error {
 		return errNonInvite1
 	case !invite && status == sip.StatusRequestTimeout:
 		return errNonInvite4
-	case s.final && !s.accepts(status):
+	case s.final && (!s.accepted || responseEvent(status) != success):
 		return ErrTerminated
 	}
 	return nil

@@ -35,7 +35,7 @@ func (s *Server) inviteProceeding(e event, raw []byte) error {
 		s.alarm.stop()
 		s.last = raw
 	case success:
-		s.state, s.last = (*Server).inviteAccepted, nil
+		s.state, s.last, s.accepted = (*Server).inviteAccepted, nil, true
 		s.alarm.endIn(s.layer.now(), 64*s.layer.cfg.T1) // timer L
 	case failure:
 		s.state, s.last = (*Server).inviteCompleted, raw
@@ -72,11 +72,6 @@ func (s *Server) inviteAccepted(e event, raw []byte) error {
 	case timerResend, provisional, failure, retransmission, acknowledged:
 	}
 	return nil
-}
-
-// accepts says whether a response with this status may follow the final one.
-func (s *Server) accepts(status int) bool {
-	return s.req.Method == sip.INVITE && s.last == nil && responseEvent(status) == success
 }
 
 // inviteCompleted: a failure was sent and waits for its ACK.
@@ -118,7 +113,7 @@ func (s *Server) inviteConfirmed(e event, _ []byte) error {
 // takes it then. After a 2xx it is the transaction user's, even if its branch is
 // the INVITE's, as with RFC 2543 peers.
 func (s *Server) acknowledges(m *message) bool {
-	if s.accepts(sip.StatusOK) && s.final {
+	if s.accepted {
 		return false
 	}
 	if !hasCookie(m.Head.Via) {

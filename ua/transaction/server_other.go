@@ -21,8 +21,9 @@ func (s *Server) otherUnanswered(e event, raw []byte) error {
 	case timerResend: // RFC 4320 section 4.1
 		return s.trying()
 	case success, failure:
+		err := s.send(raw)
 		s.answer(raw)
-		return s.send(raw)
+		return err
 	case timerEnd:
 		s.end(ErrTimeout)
 	case provisional, acknowledged: // neither can be
