@@ -2,6 +2,7 @@ package netlab
 
 import (
 	"fmt"
+	"math"
 	"net"
 	"net/netip"
 	"strconv"
@@ -237,8 +238,9 @@ func (l *Link) must(err error, format string, args ...any) {
 	l.host.lab.must(err, "%s on %s: %s", l.name, l.host.name, fmt.Sprintf(format, args...))
 }
 
-// forever is the lifetime that never runs out (INFINITY_LIFE_TIME).
-const forever = 0xffffffff
+// forever is the lifetime that never runs out (INFINITY_LIFE_TIME), or 68 years
+// where an int cannot hold that.
+const forever = math.MaxUint32 & math.MaxInt
 
 func (a Addr) netlink() *netlink.Addr {
 	na := &netlink.Addr{IPNet: ipNet(a.Prefix), Flags: a.Flags}
