@@ -71,6 +71,7 @@ type Call struct {
 	alarm    alarm // ringing time-out; 2xx retransmission; retry after glare; recovery
 	unacked  bool  // our 2xx has no ACK yet
 	awaiting bool  // the ACK to come brings the answer to our offer
+	waits    bool  // for a usable address, until the alarm
 	ending   bool  // hang-up was asked for and waits for the peer
 
 	mu    sync.Mutex

@@ -36,7 +36,9 @@ func (c *Call) check() {
 	if c.State() != Established || c.ending || c.busy != nil || c.unacked || !c.stranded() {
 		return
 	}
-	c.log.InfoContext(c.agent.ctx, "the address under the call is gone", slog.String("local", c.mediaAt.String()))
+	if !c.waits {
+		c.log.InfoContext(c.agent.ctx, "the address under the call is gone", slog.String("local", c.mediaAt.String()))
+	}
 	c.mediaAt = netip.Addr{} // even if the address is back by now, its old socket may be tied to an interface that is not
 	c.rounds = 0
 	c.reinvite()
@@ -68,6 +70,8 @@ func (c *Call) reinvite() {
 		if err := c.openStream(f); err != nil {
 			return nil, err
 		}
+		c.waits = false
+		c.alarm.stop()
 		req := c.dialog.Request(sip.INVITE, c.account.contact(f))
 		req.AppendHeader(sip.NewHeader("Allow", allow))
 		c.putOffer(req)
@@ -88,6 +92,10 @@ func (c *Call) reinvite() {
 
 // strandedFor waits for an address: the next change of them calls check. A call is not kept for ever without one.
 func (c *Call) strandedFor(err error) {
+	if c.waits {
+		return
+	}
+	c.waits = true
 	c.log.WarnContext(c.agent.ctx, "the call waits for a usable address", slog.Any("err", err))
 	c.alarm.set(recovery, func() { c.finish(errNoRecovery) })
 }

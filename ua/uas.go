@@ -313,16 +313,16 @@ func (c *Call) acknowledged(req *sip.Request) {
 	}
 	c.alarm.stop()
 	c.unacked, c.uas = false, nil
-	if c.awaiting {
-		c.awaiting = false
-		if err := c.takeAnswer(req); err != nil && !c.ending {
-			c.bye(err)
-			return
-		}
-	}
 	if c.ending {
 		c.bye(nil)
 		return
+	}
+	if c.awaiting {
+		c.awaiting = false
+		if err := c.takeAnswer(req); err != nil {
+			c.bye(err)
+			return
+		}
 	}
 	c.check()
 }
