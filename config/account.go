@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/gosipua/gosipua/internal/yamlpos"
+	"github.com/gosipua/gosipua/ua"
 )
 
 // accounts reads the accounts section.
@@ -33,12 +34,12 @@ func (c *checker) accounts() {
 }
 
 // account reads one account; ok is false if it has no AOR to tell it from others.
-func (c *checker) account(k *accountKeys, key func(string) string) (a Account, ok bool) {
-	a = Account{
+func (c *checker) account(k *accountKeys, key func(string) string) (a ua.Account, ok bool) {
+	a = ua.Account{
 		Register: k.Register,
 		Expires:  k.Expires.Value,
 		MaxCalls: k.MaxCalls,
-		Answer:   parse(c, key("answer"), k.Answer, ParseAnswer),
+		Answer:   parse(c, key("answer"), k.Answer, parseAnswer),
 		AuthUser: k.AuthUser.Value,
 		AuthPass: c.password(k, key),
 	}
@@ -59,6 +60,9 @@ func (c *checker) account(k *accountKeys, key func(string) string) (a Account, o
 	display, aor, err := splitName(k.AOR.Value)
 	if err == nil {
 		err = checkAOR(aor)
+	}
+	if err == nil {
+		err = ua.ParseAOR(aor) // what the Agent would refuse is refused here, with its place
 	}
 	if err != nil {
 		c.bad(k.AOR.Pos, key("aor"), "%v", err)
@@ -135,17 +139,11 @@ func splitName(s string) (display, uri string, err error) {
 	return strings.Trim(strings.TrimSpace(before), `"`), uri, nil
 }
 
-// Account is a stand-in.
-type Account struct {
-	AOR, Registrar, AuthUser, AuthPass, Display string
-	Register                                    bool
-	Expires                                     time.Duration
-	Outbound                                    []string
-	MaxCalls                                    int
-	Answer                                      string
-}
-
-// ParseAnswer is a stand-in.
-func ParseAnswer(s string) (string, error) {
-	return oneOf(word[string]{"manual", "manual"}, word[string]{"auto", "auto"}, word[string]{"busy", "busy"}, word[string]{"echo", "echo"})(s)
+// parseAnswer leaves out what the key says already.
+func parseAnswer(s string) (ua.AnswerPolicy, error) {
+	p, err := ua.ParseAnswer(s)
+	if err != nil {
+		return p, fmt.Errorf("%q is not manual, auto, busy or echo", s)
+	}
+	return p, nil
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/gosipua/gosipua/ifwatch"
 	"github.com/gosipua/gosipua/internal/yamlpos"
 	"github.com/gosipua/gosipua/transport"
+	"github.com/gosipua/gosipua/ua"
 )
 
 // Config is a configuration in the types that gosipua works with.
@@ -35,7 +36,7 @@ type Config struct {
 	RTPDSCP        int
 
 	// Accounts are the accounts in the order of the file. Passwords have been read from where the file says they are.
-	Accounts []Account
+	Accounts []ua.Account
 
 	// Source and Player are audio.source and audio.player, "driver,argument", with file names made absolute or relative to the
 	// working directory.

@@ -18,6 +18,7 @@ import (
 	"github.com/gosipua/gosipua/ifwatch"
 	"github.com/gosipua/gosipua/internal/yamlpos"
 	"github.com/gosipua/gosipua/transport"
+	"github.com/gosipua/gosipua/ua"
 )
 
 // folder makes a folder with the files that values name.
@@ -85,13 +86,13 @@ log: {level: debug, format: json}
 		SIPDSCP:   26,
 		Advertise: map[netip.Addr]netip.Addr{netip.MustParseAddr("10.0.0.5"): netip.MustParseAddr("203.0.113.5")},
 		RTPMin:    30000, RTPMax: 30099,
-		Accounts: []Account{
+		Accounts: []ua.Account{
 			{
 				AOR: "sip:alice@example.com", Display: "Alice A.", Register: true, Registrar: "sip:registrar.example.com:5070", AuthUser: "1234",
-				AuthPass: "0042", Expires: 10 * time.Minute, Outbound: []string{"sip:proxy.example.com;transport=tcp"}, MaxCalls: 9, Answer: "auto",
+				AuthPass: "0042", Expires: 10 * time.Minute, Outbound: []string{"sip:proxy.example.com;transport=tcp"}, MaxCalls: 9, Answer: ua.AnswerAuto,
 			},
-			{AOR: "sip:bob@Example.com", AuthPass: "s3cret", Expires: time.Hour, MaxCalls: 4, Answer: "busy"},
-			{AOR: "sip:carol@example.com", Register: true, AuthPass: "from the environment", Expires: time.Hour, MaxCalls: 4, Answer: "manual"},
+			{AOR: "sip:bob@Example.com", AuthPass: "s3cret", Expires: time.Hour, MaxCalls: 4, Answer: ua.AnswerBusy},
+			{AOR: "sip:carol@example.com", Register: true, AuthPass: "from the environment", Expires: time.Hour, MaxCalls: 4, Answer: ua.AnswerManual},
 		},
 		Source: "aufile," + filepath.Join(filepath.Dir(path), "hello.wav"), Player: "aufile," + filepath.Join(filepath.Dir(path), "out.wav"),
 		LogLevel: slog.LevelDebug, LogJSON: true,
@@ -181,7 +182,7 @@ var mistakes = []struct{ situation, doc, want string }{
 	{"registrar over something else", "accounts: [{aor: sip:a@b, registrar: 'sip:b;transport=sctp'}]", `1:38: accounts[0].registrar: unknown transport "sctp": expected udp or tcp`},
 	{"proxy with an unknown parameter", "accounts: [{aor: sip:a@b, outbound: ['sip:b;maddr=c']}]", `1:38: accounts[0].outbound[0]: unknown URI parameter "maddr": expected ;transport=udp or ;transport=tcp`},
 	{"proxy as text", "accounts: [{aor: sip:a@b, outbound: 'sip:b'}]", `1:37: accounts[0].outbound: expected a list such as ["sip:proxy.example.com"], found "sip:b"`},
-	{"answer word", "accounts: [{aor: sip:a@b, answer: yes}]", `1:35: accounts[0].answer: "yes" is not one of manual, auto, busy, echo`},
+	{"answer word", "accounts: [{aor: sip:a@b, answer: yes}]", `1:35: accounts[0].answer: "yes" is not manual, auto, busy or echo`},
 	{"too few calls", "accounts: [{aor: sip:a@b, max_calls: 0}]", `1:38: accounts[0].max_calls: expected 1 to 100000, found 0`},
 	{"expires by number", "accounts: [{aor: sip:a@b, expires: 3600}]", `1:36: accounts[0].expires: expected a duration with its unit, such as 30s or 5m, found the number 3600`},
 	{"expires in fractions", "accounts: [{aor: sip:a@b, expires: 1500ms}]", `1:36: accounts[0].expires: expected whole seconds, found 1.5s`},
@@ -303,7 +304,7 @@ func TestExampleIsAnEchoPhone(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := Default()
-	want.Accounts = []Account{{AOR: "sip:echo@localhost", Answer: "echo", MaxCalls: 4, Expires: time.Hour}}
+	want.Accounts = []ua.Account{{AOR: "sip:echo@localhost", Answer: ua.AnswerEcho, MaxCalls: 4, Expires: time.Hour}}
 	if !reflect.DeepEqual(cfg, want) {
 		t.Errorf("beside its account the example differs from the defaults:\n got %+v\nwant %+v", cfg, want)
 	}

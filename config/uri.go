@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/gosipua/gosipua/internal/yamlpos"
+	"github.com/gosipua/gosipua/ua"
 )
 
 var (
@@ -52,7 +53,11 @@ func (c *checker) server(text yamlpos.At[string], key string) string {
 	if !strings.Contains(uri, ":") || !strings.HasPrefix(strings.ToLower(uri), "sip") {
 		uri = "sip:" + uri
 	}
-	if err := checkServer(uri); err != nil {
+	err := checkServer(uri)
+	if err == nil {
+		err = ua.ParseURI(uri)
+	}
+	if err != nil {
 		c.bad(text.Pos, key, "%v", err)
 	}
 	return uri
