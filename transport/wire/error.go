@@ -28,12 +28,19 @@ func (e *Error) Response(src netip.AddrPort, tag string) []byte {
 	if e.Status == 0 {
 		return nil
 	}
-	m := e.msg
-	m.Raw = bytes.Clone(m.Raw)
-	m.SetReceived(src)
-	b := append([]byte("SIP/2.0 "), strconv.Itoa(e.Status)...)
-	b = append(append(append(b, ' '), e.Reason...), "\r\n"...)
-	_, head := cutLine(m.Raw[:m.body])
+	return e.msg.Refuse(e.Status, e.Reason, src, tag)
+}
+
+// Refuse returns a response to the request m that has nothing but the headers
+// every response has, as [Error.Response] does; it is for what a later parser
+// cannot read. reason must be fit for a reason phrase, and m not be an ACK.
+func (m *Message) Refuse(status int, reason string, src netip.AddrPort, tag string) []byte {
+	from := *m
+	from.Raw = bytes.Clone(m.Raw)
+	from.SetReceived(src)
+	b := append([]byte("SIP/2.0 "), strconv.Itoa(status)...)
+	b = append(append(append(b, ' '), reason...), "\r\n"...)
+	_, head := cutLine(from.Raw[:from.body])
 	for len(head) > 0 {
 		var line []byte
 		line, head = cutLine(head)
