@@ -54,6 +54,7 @@ func (l *Layer) handleRequest(c *call, m *message) {
 			return
 		}
 	}
+	m.SetReceived(m.flow.Remote())
 	req, reason := l.parseRequest(m)
 	if req == nil {
 		l.badRequest(m, reason)
@@ -64,7 +65,6 @@ func (l *Layer) handleRequest(c *call, m *message) {
 			return
 		}
 	}
-	markSource(req, m.flow)
 	s := &Server{layer: l, call: c, flow: m.flow, req: req, key: k}
 	switch req.Method {
 	case sip.ACK:

@@ -53,7 +53,8 @@ func (l *Layer) branchKey(h *wire.Head) key {
 // section 17.2.3 compares too, tells requests apart that differ in nothing else
 // only for an ACK; see Server.acknowledges.
 func (l *Layer) oldKey(h *wire.Head, req *sip.Request) key {
-	return l.hash("2543", h.CallID, h.URI, fromTag(req), itoa(h.CSeq), req.Via().Value())
+	return l.hash("2543", h.CallID, h.URI, fromTag(req), itoa(h.CSeq),
+		h.Via.Proto, strings.ToLower(h.Via.Host), itoa(h.Via.Port), h.Via.Branch)
 }
 
 // mergeKey is what two copies of a request have in common that came by different

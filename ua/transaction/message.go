@@ -183,23 +183,6 @@ func hopRequest(method sip.RequestMethod, invite *sip.Request, to *sip.ToHeader)
 	return req
 }
 
-// markSource notes in the topmost Via of req where it came from. RFC 3261
-// section 18.2.1: received, if the sent-by says anything else; RFC 3581 section
-// 4: received and rport, if rport is asked for. What the sender itself wrote
-// there would decide where the responses go, so it does not count.
-func markSource(req *sip.Request, f flow) {
-	via, from := req.Via(), f.Remote()
-	addr := from.Addr().Unmap().WithZone("").String()
-	asked := via.Params.Has("rport")
-	via.Params = slices.DeleteFunc(via.Params, func(p sip.HeaderKV) bool { return p.K == "received" })
-	if asked {
-		via.Params.Add("rport", itoa(from.Port()))
-	}
-	if asked || !sameHost(via.Host, addr) {
-		via.Params.Add("received", addr)
-	}
-}
-
 // tryingAfter is when a non-INVITE request gets its 100: RFC 4320 section 4.1 lets a non-INVITE request have a 100 when
 // timer E of its client has grown to T2; with the default timers after 3.5 s.
 func (l *Layer) tryingAfter() instant {

@@ -15,23 +15,8 @@ func (l *Layer) badRequest(m *message, reason string) {
 	if m.Head.Method == string(sip.ACK) {
 		return
 	}
-	var b bytes.Buffer
-	fmt.Fprintf(&b, "SIP/2.0 400 %s\r\n", reason)
-	for line := range headerLines(m.Raw) {
-		switch name, _, _ := bytes.Cut(line, []byte{':'}); string(name) {
-		case "To":
-			b.Write(line)
-			if !bytes.Contains(line, []byte(";tag=")) {
-				b.WriteString(";tag=" + statelessTag(l.branchKey(&m.Head)))
-			}
-			b.WriteString("\r\n")
-		case "Via", "From", "Call-ID", "CSeq":
-			b.Write(line)
-			b.WriteString("\r\n")
-		}
-	}
-	b.WriteString("Content-Length: 0\r\n\r\n")
-	_ = l.respond(m.flow, b.Bytes())
+	tag := statelessTag(l.branchKey(&m.Head))
+	_ = l.respond(m.flow, m.Refuse(sip.StatusBadRequest, reason, m.flow.Remote(), tag))
 }
 
 // bad notes a message that cannot be parsed.
@@ -114,25 +99,15 @@ func (l *Layer) parseRequest(m *message) (req *sip.Request, reason string) {
 // message, which may hold credentials.
 func culprit(raw []byte) string {
 	parsers := sip.HeadersParser(sip.DefaultHeadersParser())
-	for line := range headerLines(raw) {
+	_, head, _ := bytes.Cut(raw, []byte("\r\n"))
+	for line := range bytes.SplitSeq(head, []byte("\r\n")) {
+		if len(line) == 0 {
+			break
+		}
 		if _, err := parsers.ParseHeader(nil, line); err != nil {
 			name, _, _ := bytes.Cut(line, []byte{':'})
 			return string(name)
 		}
 	}
 	return "Request"
-}
-
-// headerLines yields the header lines of a normalised message.
-func headerLines(raw []byte) func(yield func([]byte) bool) {
-	return func(yield func([]byte) bool) {
-		_, rest, _ := bytes.Cut(raw, []byte("\r\n"))
-		for {
-			line, after, ok := bytes.Cut(rest, []byte("\r\n"))
-			if !ok || len(line) == 0 || !yield(line) {
-				return
-			}
-			rest = after
-		}
-	}
 }
