@@ -3,6 +3,7 @@ package transport
 import (
 	"context"
 	"log/slog"
+	"maps"
 	"net"
 	"net/netip"
 	"time"
@@ -138,12 +139,8 @@ func (c Config) withDefaults() Config {
 	} else {
 		c.Listen = append([]Listen{}, c.Listen...)
 	}
-	c.Policy.Named = append([]netip.Addr{}, c.Policy.Named...)
-	for _, l := range c.Listen {
-		if l.Addr.IsValid() {
-			c.Policy.Named = append(c.Policy.Named, l.Addr)
-		}
-	}
+	c.Policy = withNamed(c.Policy, c.Listen)
+	c.Advertise = maps.Clone(c.Advertise)
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}

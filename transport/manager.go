@@ -3,9 +3,7 @@ package transport
 import (
 	"context"
 	"net/netip"
-	"time"
 
-	"github.com/gosipua/gosipua/ifwatch"
 	"github.com/gosipua/gosipua/transport/wire"
 )
 
@@ -34,10 +32,6 @@ func (m *Manager) Wait(ctx context.Context, _ uint64) (*Snapshot, error) {
 	<-ctx.Done()
 	return nil, context.Cause(ctx)
 }
-
-// Plan says what a Manager would do with the addresses of s, without doing it:
-// listeners are Planned or Waiting.
-func Plan(_ ifwatch.Policy, _ []Listen, _ *ifwatch.Snapshot, _ time.Time) []AddrState { return nil }
 
 // A Target is where to send a request: one result of RFC 3263.
 type Target struct {
