@@ -10,6 +10,7 @@
 package config
 
 import (
+	"errors"
 	"log/slog"
 	"net/netip"
 
@@ -18,6 +19,16 @@ import (
 	"github.com/gosipua/gosipua/transport"
 	"github.com/gosipua/gosipua/ua"
 )
+
+// Problem is one finding at one place of a file. It prints as FILE:LINE:COL: text.
+type Problem = yamlpos.Problem
+
+// Problems gives the findings that an error of [Load] consists of, in the order of the file; none if the file could not be read.
+func Problems(err error) []Problem {
+	var all yamlpos.Errors
+	errors.As(err, &all)
+	return all
+}
 
 // Config is a configuration in the types that gosipua works with.
 type Config struct {
@@ -47,5 +58,5 @@ type Config struct {
 	LogJSON  bool
 
 	// Warnings is what is allowed but probably not meant.
-	Warnings []yamlpos.Problem
+	Warnings []Problem
 }

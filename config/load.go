@@ -24,7 +24,8 @@ func read(path string, limit int64) ([]byte, error) {
 	return io.ReadAll(io.LimitReader(f, limit))
 }
 
-// Load reads the file at path. If it can be read but something in it is wrong, the error is a yamlpos.Errors with all of it.
+// Load reads the file at path. If it can be read but something in it is wrong, the error says all of it, one line for each
+// of its [Problems].
 // Names of files inside it are relative to its own folder.
 func Load(path string) (*Config, error) {
 	data, err := read(path, maxFile)
@@ -75,12 +76,12 @@ func (c *checker) load(data []byte) (*Config, error) {
 
 // bad reports a problem of the key at pos.
 func (c *checker) bad(pos yamlpos.Pos, key, format string, args ...any) {
-	c.problems = append(c.problems, yamlpos.Problem{Pos: pos, Text: key + ": " + fmt.Sprintf(format, args...)})
+	c.problems = append(c.problems, Problem{Pos: pos, Text: key + ": " + fmt.Sprintf(format, args...)})
 }
 
 // warn reports what is allowed but probably not meant.
 func (c *checker) warn(pos yamlpos.Pos, key, format string, args ...any) {
-	c.cfg.Warnings = append(c.cfg.Warnings, yamlpos.Problem{Pos: pos, Text: key + ": " + fmt.Sprintf(format, args...)})
+	c.cfg.Warnings = append(c.cfg.Warnings, Problem{Pos: pos, Text: key + ": " + fmt.Sprintf(format, args...)})
 }
 
 // resolve makes a file name of the configuration relative to the working directory.

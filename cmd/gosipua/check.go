@@ -7,7 +7,6 @@ import (
 	"os"
 
 	"github.com/gosipua/gosipua/config"
-	"github.com/gosipua/gosipua/internal/yamlpos"
 )
 
 func checkCommand() command {
@@ -45,9 +44,8 @@ func (p *program) load(command, file string) (*config.Config, error) {
 		return nil, &usageError{command, "the configuration is missing: -f FILE"}
 	}
 	cfg, err := config.Load(file)
-	var problems yamlpos.Errors
 	switch {
-	case err == nil || errors.As(err, &problems):
+	case err == nil || len(config.Problems(err)) > 0:
 		return cfg, err
 	case errors.Is(err, os.ErrNotExist):
 		return nil, &hintError{err, "start from a copy of config.example.yaml", exitUsage}

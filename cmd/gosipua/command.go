@@ -8,7 +8,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/gosipua/gosipua/internal/yamlpos"
+	"github.com/gosipua/gosipua/config"
 )
 
 // The exit codes; others depend on them.
@@ -129,7 +129,7 @@ func none(command string, rest []string) error {
 func (p *program) exit(err error) int {
 	var usage *usageError
 	var hinted *hintError
-	var config yamlpos.Errors
+	problems := config.Problems(err)
 	switch {
 	case err == nil:
 		return 0
@@ -137,9 +137,9 @@ func (p *program) exit(err error) int {
 		p.say(err.Error())
 		p.hint("gosipua help " + usage.command)
 		return exitUsage
-	case errors.As(err, &config):
-		fmt.Fprintln(p.stderr, config.Error())
-		p.say(count(len(config), "problem") + " in " + config[0].Pos.File)
+	case len(problems) > 0:
+		fmt.Fprintln(p.stderr, err)
+		p.say(count(len(problems), "problem") + " in " + problems[0].Pos.File)
 		return exitUsage
 	case errors.As(err, &hinted):
 		p.say(err.Error())

@@ -12,7 +12,6 @@ import (
 	"github.com/gosipua/gosipua/ifwatch"
 	"github.com/gosipua/gosipua/transport"
 	"github.com/gosipua/gosipua/ua"
-	"github.com/gosipua/gosipua/ua/media"
 )
 
 func runCommand() command {
@@ -77,13 +76,14 @@ func agentConfig(cfg *config.Config, links transport.Links, log *slog.Logger) ua
 		rtpDSCP = -1 // the file's 0 means unmarked, media's 0 means its default
 	}
 	info, _ := debug.ReadBuildInfo()
-	return ua.Config{
+	c := ua.Config{
 		Transport: transport.Config{
 			Links: links, Policy: cfg.Policy, Listen: cfg.Listen, Advertise: cfg.Advertise, DSCP: cfg.SIPDSCP, Log: log,
 		},
-		Media:    media.Config{PortMin: cfg.RTPMin, PortMax: cfg.RTPMax, DSCP: rtpDSCP, Log: log},
 		Accounts: cfg.Accounts, Source: cfg.Source, Player: cfg.Player, UserAgent: "gosipua/" + versionOf(info), Log: log,
 	}
+	c.Media.PortMin, c.Media.PortMax, c.Media.DSCP, c.Media.Log = cfg.RTPMin, cfg.RTPMax, rtpDSCP, log
+	return c
 }
 
 // runBoth runs the agent until ctx ends and the watcher for as long as the agent, which needs it to take its leave.
