@@ -134,7 +134,8 @@ func toJSON(s transport.AddrState) addrJSON {
 		out.Reasons = append(out.Reasons, string(r))
 	}
 	for _, l := range s.Listeners {
-		out.Listeners = append(out.Listeners, listenerJSON{string(l.Proto), l.Port, string(l.State)})
+		// Nothing is opened here, so a listener whose address has to be waited for is as planned as the others.
+		out.Listeners = append(out.Listeners, listenerJSON{string(l.Proto), l.Port, string(transport.Planned)})
 	}
 	return out
 }
