@@ -97,6 +97,22 @@ func TestClientTimersFollowConfig(t *testing.T) {
 	})
 }
 
+// Timer D is for the peer's timer H, which knows nothing of our T1.
+func TestTimerDIsNeverShorterThan32s(t *testing.T) {
+	inLab(t, transport.UDP, Config{T1: 50 * time.Millisecond}, func(b *lab) {
+		b.send(sip.INVITE)
+		b.wait(0)
+		b.answer(sip.INVITE, 486)
+		b.wait(31990 * time.Millisecond)
+		b.answer(sip.INVITE, 486)
+		b.trace("0.00 INVITE", "0.00 ACK", "0.00 got 486", "31.99 ACK")
+		b.wait(10 * time.Millisecond)
+		if n := b.layer.Stats().Clients; n != 0 {
+			t.Errorf("%d transactions after timer D", n)
+		}
+	})
+}
+
 // After its final response a transaction stays for a while to deal with copies
 // of it: timer D, K or M.
 func TestClientStaysAfterFinal(t *testing.T) {
@@ -455,6 +471,36 @@ func TestClosingTheLayerEndsClients(t *testing.T) {
 		if !ran {
 			t.Error("Do did not run after the end")
 		}
+	})
+}
+
+// A request that was sent but is not yet on its way when the layer closes.
+func TestClosingTheLayerBeforeTheRequestWasWritten(t *testing.T) {
+	inLab(t, transport.UDP, Config{}, func(b *lab) {
+		hold := make(chan struct{})
+		b.layer.Do("call-1@192.0.2.1", func() { <-hold })
+		b.send(sip.OPTIONS)
+		go b.layer.close()
+		b.wait(time.Second)
+		close(hold)
+		b.wait(time.Second)
+		b.trace("1.00 error closed")
+	})
+}
+
+// A flow that is down ends a new transaction at once, even if the end of an older
+// one still waits in its queue.
+func TestFlowDownTwice(t *testing.T) {
+	inLab(t, transport.UDP, Config{}, func(b *lab) {
+		hold := make(chan struct{})
+		b.receive(incoming{method: "INVITE"}.String())
+		b.layer.Do("call-2@198.51.100.7", func() { <-hold })
+		b.flow.down(nil)
+		b.wait(time.Second)
+		b.send(sip.OPTIONS)
+		b.wait(time.Second)
+		b.trace("0.00 got INVITE", "1.00 OPTIONS", "1.00 error flow down")
+		close(hold)
 	})
 }
 

@@ -160,10 +160,11 @@ func (l *Layer) newCancel(s *Server) {
 	target.canceled()
 }
 
-// cancelTarget is the transaction that a CANCEL with key k is for.
+// cancelTarget is the transaction that a CANCEL with key k is for. It cannot be
+// another CANCEL: those are answered at once.
 func (c *call) cancelTarget(k key) *Server {
 	for _, s := range c.servers {
-		if s.key == k && s.req.Method != sip.CANCEL {
+		if s.key == k {
 			return s
 		}
 	}

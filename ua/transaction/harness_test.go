@@ -193,8 +193,8 @@ func inLab(t *testing.T, proto transport.Proto, cfg Config, test func(*lab)) {
 		if s := b.layer.Stats(); s.Servers != 0 || s.Clients != 0 || s.Answered != 0 || s.Calls != 0 {
 			t.Errorf("left behind: %+v", s)
 		}
-		if n := b.layer.count.pending.Load(); n != 0 {
-			t.Errorf("%d requests count as pending in the end", n)
+		if n, m := b.layer.count.pending.Load(), b.layer.waiting; n != 0 || m != 0 {
+			t.Errorf("in the end %d requests count as pending, %d messages as waiting", n, m)
 		}
 	})
 }

@@ -49,7 +49,7 @@ func TestSendKeepsWhatIsThere(t *testing.T) {
 		}
 		b.wait(0)
 		got := b.flow.sent(t, "MESSAGE ")
-		for name, n := range map[string]int{"Via:": 1, "Max-Forwards: 5\r\n": 1, "ser-agent: mine\r\n": 1, "User-Agent: test": 0, "Content-Length: 5\r\n": 1} {
+		for name, n := range map[string]int{"Via:": 1, "Max-Forwards: ": 1, "Max-Forwards: 5\r\n": 1, "ser-agent: mine\r\n": 1, "User-Agent: test": 0, "Content-Length: 5\r\n": 1} {
 			if strings.Count(got, name) != n {
 				t.Errorf("%q %d times, want %d, in:\n%s", name, strings.Count(got, name), n, got)
 			}

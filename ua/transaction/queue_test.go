@@ -119,6 +119,26 @@ func TestFullQueueDropsMessagesOnly(t *testing.T) {
 	})
 }
 
+func TestTooManyMessagesInAllQueues(t *testing.T) {
+	inLab(t, transport.UDP, Config{}, func(b *lab) {
+		set := func(n int) {
+			b.layer.mu.Lock()
+			defer b.layer.mu.Unlock()
+			b.layer.waiting += n
+		}
+		set(maxWaiting)
+		b.receive(incoming{method: "OPTIONS"}.String())
+		b.trace()
+		set(-1)
+		b.receive(incoming{method: "OPTIONS"}.String())
+		b.trace("0.00 got OPTIONS")
+		set(1 - maxWaiting)
+		if n := b.layer.Stats().Overflows; n != 1 {
+			t.Errorf("%d overflows, want 1", n)
+		}
+	})
+}
+
 func TestTooManyTransactions(t *testing.T) {
 	var got []*Server
 	cfg := Config{MaxTransactions: 3, OnRequest: func(s *Server) { got = append(got, s) }}

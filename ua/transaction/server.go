@@ -191,11 +191,10 @@ func (s *Server) Terminated() bool { return s.state == nil }
 // canceled notes the CANCEL of the transaction (RFC 3261 section 9.2: without
 // effect on anything but an INVITE that has no final response yet).
 func (s *Server) canceled() {
-	if s.req.Method != sip.INVITE || s.final || s.wasCanceled {
-		return
+	if s.req.Method == sip.INVITE && !s.wasCanceled {
+		s.wasCanceled = true
+		s.callOnCancel()
 	}
-	s.wasCanceled = true
-	s.callOnCancel()
 }
 
 func (s *Server) callOnCancel() {

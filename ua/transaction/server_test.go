@@ -488,8 +488,12 @@ func TestResponseWithinADialogKeepsTheTag(t *testing.T) {
 	inLab(t, transport.UDP, Config{OnRequest: keeping(&s)}, func(b *lab) {
 		b.receive(incoming{method: "BYE", to: "<sip:alice@192.0.2.1>;tag=ours"}.String())
 		b.later(func() { respond(t, s, 200) })
-		if got := header(b.flow.sent(t, "SIP/2.0 200"), "To"); got != "<sip:alice@192.0.2.1>;tag=ours" {
+		raw := b.flow.sent(t, "SIP/2.0 200")
+		if got := header(raw, "To"); got != "<sip:alice@192.0.2.1>;tag=ours" {
 			t.Errorf("To: %s", got)
+		}
+		if got := header(raw, "Content-Length"); got != "0" { // streams need it
+			t.Errorf("Content-Length: %q", got)
 		}
 	})
 }
