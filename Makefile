@@ -7,6 +7,9 @@ FUZZTIME  ?= 60s
 BENCHTIME ?= 1s
 BENCH     ?= .
 
+# The tests with peers mostly wait for them.
+PARALLEL ?= 8
+
 GOLANGCI_VERSION := v2.15.0
 GOLANGCI         := $(BIN)/golangci-lint-$(GOLANGCI_VERSION)
 
@@ -36,7 +39,7 @@ race: ## the same tests with the race detector (needs gcc)
 
 .PHONY: peers
 peers: ## the tests with kamailio, baresip and sipp; a missing program or namespace is a failure
-	GOSIPUA_REQUIRE_NETNS=1 GOSIPUA_REQUIRE_PEERS=1 $(GO) test $(RACE) -count=1 ./integration/...
+	GOSIPUA_REQUIRE_NETNS=1 GOSIPUA_REQUIRE_PEERS=1 $(GO) test $(RACE) -count=1 -parallel=$(PARALLEL) ./integration/...
 
 .PHONY: check
 check: fmt lint test peers ## what must be good before a push: fmt, lint, test, peers

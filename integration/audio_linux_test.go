@@ -1,0 +1,295 @@
+package integration
+
+import (
+	"encoding/binary"
+	"fmt"
+	"math"
+	"os"
+	"slices"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/gosipua/gosipua/internal/netlab"
+)
+
+// pcm is mono sound of 8,000 samples a second. What judges it here is written
+// for these tests alone, so that it cannot share a mistake with the program.
+type pcm []int16
+
+const sampleRate = 8000
+
+// component returns how loud the sine of hz is in p, in dB below a sine of full
+// scale, by a Hann window over all of it.
+func (p pcm) component(hz float64) float64 {
+	var re, im, gain float64
+	for i, s := range p {
+		w := 0.5 - 0.5*math.Cos(2*math.Pi*float64(i)/float64(len(p)))
+		sin, cos := math.Sincos(2 * math.Pi * hz * float64(i) / sampleRate)
+		re += w * float64(s) * cos
+		im += w * float64(s) * sin
+		gain += w
+	}
+	amplitude := 2 * math.Hypot(re, im) / gain
+	return 20 * math.Log10(max(amplitude, 1e-3)/math.MaxInt16)
+}
+
+// level returns the power of p, in dB below a sine of full scale.
+func (p pcm) level() float64 {
+	var sum float64
+	for _, s := range p {
+		sum += float64(s) * float64(s)
+	}
+	return 10 * math.Log10(max(2*sum/float64(len(p)), 1e-6)/(math.MaxInt16*math.MaxInt16))
+}
+
+// tone is what a piece of sound is, if it is a tone.
+type tone struct {
+	hz    float64
+	level float64 // dB below a sine of full scale
+	share float64 // dB of everything else below it
+}
+
+// loudestTone finds the loudest tone of p, to 5 Hz.
+func (p pcm) loudestTone() tone {
+	best := tone{level: math.Inf(-1)}
+	for hz := 100.0; hz < sampleRate/2-100; hz += 5 {
+		if l := p.component(hz); l > best.level {
+			best.hz, best.level = hz, l
+		}
+	}
+	best.share = p.level() - best.level
+	return best
+}
+
+// wantTone fails the test unless p, apart from its first and last 300 ms, is a
+// tone of hz for at least min seconds without a gap, at level dB (to 1.5 dB,
+// for the companding).
+func wantTone(t *testing.T, who string, p pcm, hz, level, seconds float64) {
+	t.Helper()
+	if err := p.checkTone(hz, level, seconds); err != nil {
+		t.Errorf("%s: %v", who, err)
+	}
+}
+
+// frame is the time for which a tone may be missing before that is a gap.
+const frame = sampleRate / 10
+
+func (p pcm) checkTone(hz, level, seconds float64) error {
+	const edge = 3 * frame
+	if len(p) < 2*edge+frame {
+		return fmt.Errorf("only %d samples", len(p))
+	}
+	p = p[edge : len(p)-edge]
+	if got := float64(len(p)) / sampleRate; got < seconds {
+		return fmt.Errorf("%.1f s of sound, want %.1f", got, seconds)
+	}
+	middle := p[len(p)/2 : min(len(p)/2+8*frame, len(p))]
+	found := middle.loudestTone()
+	switch {
+	case math.Abs(found.hz-hz) > 5:
+		return fmt.Errorf("heard %.0f Hz at %.1f dB, want %.0f Hz", found.hz, found.level, hz)
+	case math.Abs(found.level-level) > 1.5:
+		return fmt.Errorf("heard %.0f Hz at %.1f dB, want %.1f dB", hz, found.level, level)
+	case found.share > 1:
+		return fmt.Errorf("%.0f Hz is only part of it: everything together is %.1f dB louder", hz, found.share)
+	}
+	for at := 0; at+frame <= len(p); at += frame {
+		if l := p[at : at+frame].component(hz); math.Abs(l-level) > 3 {
+			return fmt.Errorf("%.0f Hz is at %.1f dB after %.1f s, want %.1f dB", hz, l, 0.3+float64(at)/sampleRate, level)
+		}
+	}
+	return nil
+}
+
+// sine returns a tone.
+func sine(hz, level, seconds float64) pcm {
+	p := make(pcm, int(seconds*sampleRate))
+	amplitude := math.MaxInt16 * math.Pow(10, level/20)
+	for i := range p {
+		p[i] = int16(math.Round(amplitude * math.Sin(2*math.Pi*hz*float64(i)/sampleRate)))
+	}
+	return p
+}
+
+// readWAV reads a file of 16-bit mono sound at 8 kHz.
+func readWAV(t *testing.T, path string) pcm {
+	t.Helper()
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := parseWAV(b)
+	if err != nil {
+		t.Fatalf("%s: %v", path, err)
+	}
+	return p
+}
+
+func parseWAV(b []byte) (pcm, error) {
+	if len(b) < 12 || string(b[:4]) != "RIFF" || string(b[8:12]) != "WAVE" {
+		return nil, fmt.Errorf("no WAVE file: %.12q", b)
+	}
+	for b = b[12:]; len(b) >= 8; {
+		name, n := string(b[:4]), int(binary.LittleEndian.Uint32(b[4:]))
+		b = b[8:]
+		n = min(n, len(b))
+		switch name {
+		case "fmt ":
+			format, channels := binary.LittleEndian.Uint16(b), binary.LittleEndian.Uint16(b[2:])
+			rate, bits := binary.LittleEndian.Uint32(b[4:]), binary.LittleEndian.Uint16(b[14:])
+			if format != 1 || channels != 1 || rate != sampleRate || bits != 16 {
+				return nil, fmt.Errorf("format %d, %d channels, %d Hz, %d bits", format, channels, rate, bits)
+			}
+		case "data":
+			p := make(pcm, n/2)
+			for i := range p {
+				p[i] = int16(binary.LittleEndian.Uint16(b[2*i:]))
+			}
+			return p, nil
+		}
+		b = b[n+n%2:]
+	}
+	return nil, fmt.Errorf("no data in it")
+}
+
+// writeWAV writes p as a file.
+func writeWAV(t *testing.T, path string, p pcm) {
+	t.Helper()
+	b := []byte("RIFF\x00\x00\x00\x00WAVEfmt \x10\x00\x00\x00\x01\x00\x01\x00\x40\x1f\x00\x00\x80\x3e\x00\x00\x02\x00\x10\x00data\x00\x00\x00\x00")
+	binary.LittleEndian.PutUint32(b[4:], uint32(36+2*len(p)))
+	binary.LittleEndian.PutUint32(b[40:], uint32(2*len(p)))
+	for _, s := range p {
+		b = binary.LittleEndian.AppendUint16(b, uint16(s))
+	}
+	if err := os.WriteFile(path, b, 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// rtpPacket is one packet of sound on the wire.
+type rtpPacket struct {
+	netlab.Packet
+	seq  uint16
+	time uint32
+	ssrc uint32
+	pt   byte
+	data []byte
+}
+
+// rtp returns the packets of G.711 that match, in the order they passed.
+func rtp(c *netlab.Capture, match func(netlab.Packet) bool) []rtpPacket {
+	var found []rtpPacket
+	for _, p := range c.Select(match) {
+		b := p.Payload
+		if p.Proto != unix.IPPROTO_UDP || len(b) < 12 || b[0]>>6 != 2 || b[1]&0x7f != 0 && b[1]&0x7f != 8 {
+			continue
+		}
+		header := 12 + 4*int(b[0]&0x0f)
+		if len(b) < header {
+			continue
+		}
+		found = append(found, rtpPacket{
+			Packet: p, pt: b[1] & 0x7f, data: b[header:],
+			seq:  binary.BigEndian.Uint16(b[2:]),
+			time: binary.BigEndian.Uint32(b[4:]),
+			ssrc: binary.BigEndian.Uint32(b[8:]),
+		})
+	}
+	return found
+}
+
+// sound puts packets of one source in order and decodes them; what is missing is silence.
+func sound(packets []rtpPacket) pcm {
+	if len(packets) == 0 {
+		return nil
+	}
+	start := packets[0].time
+	packets = slices.Clone(packets)
+	slices.SortStableFunc(packets, func(a, b rtpPacket) int { return int(int32(a.time - b.time)) })
+	start = min(start, packets[0].time)
+	var p pcm
+	for _, packet := range packets {
+		at := int(packet.time - start)
+		for len(p) < at {
+			p = append(p, 0)
+		}
+		p = p[:at]
+		for _, b := range packet.data {
+			p = append(p, decodeG711(packet.pt, b))
+		}
+	}
+	return p
+}
+
+// decodeG711 expands one byte of mu-law (payload type 0) or A-law (8), ITU-T G.711.
+func decodeG711(pt, b byte) int16 {
+	if pt == 0 {
+		b = ^b
+		v := (int16(b&0x0f)<<3+0x84)<<(b>>4&7) - 0x84
+		if b&0x80 != 0 {
+			return -v
+		}
+		return v
+	}
+	b ^= 0x55
+	v := int16(b&0x0f)<<4 + 8
+	if exponent := b >> 4 & 7; exponent > 0 {
+		v = (v + 0x100) << (exponent - 1)
+	}
+	if b&0x80 != 0 {
+		return v
+	}
+	return -v
+}
+
+// encodeMuLaw is the nearest byte of mu-law to a sample: found by trying them all.
+func encodeMuLaw(s int16) byte {
+	best, distance := byte(0), math.MaxInt
+	for b := range 256 {
+		if d := int(math.Abs(float64(decodeG711(0, byte(b))) - float64(s))); d < distance {
+			best, distance = byte(b), d
+		}
+	}
+	return best
+}
+
+func TestToneIsJudgedRight(t *testing.T) {
+	t.Parallel()
+	good := sine(440, -12, 4)
+	tests := []struct {
+		situation string
+		p         pcm
+		wrong     bool
+	}{
+		{"the tone itself", good, false},
+		{"companded", companded(good), false},
+		{"another tone", sine(470, -12, 4), true},
+		{"3 dB too quiet", sine(440, -15, 4), true},
+		{"silence", make(pcm, len(good)), true},
+		{"too short", good[:2*sampleRate], true},
+		{"a gap of 200 ms", slices.Concat(good[:2*sampleRate], make(pcm, 1600), good[2*sampleRate:]), true},
+		{"another tone behind it", mixed(good, sine(1000, -12, 4)), true},
+	}
+	for _, test := range tests {
+		if err := test.p.checkTone(440, -12, 3); (err != nil) != test.wrong {
+			t.Errorf("%s: %v", test.situation, err)
+		}
+	}
+}
+
+func companded(p pcm) pcm {
+	out := make(pcm, len(p))
+	for i, s := range p {
+		out[i] = decodeG711(0, encodeMuLaw(s))
+	}
+	return out
+}
+
+func mixed(a, b pcm) pcm {
+	out := make(pcm, len(a))
+	for i := range a {
+		out[i] = a[i] + b[i]
+	}
+	return out
+}
