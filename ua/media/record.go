@@ -1,0 +1,128 @@
+package media
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+	"time"
+)
+
+// How a recording is written: a second at a time, so that a killed process loses no more than that, and what waits for
+// a slow disk is bounded.
+const (
+	recordEvery = time.Second
+	recordMax   = 10 * time.Second
+)
+
+// recording is a Sink that writes a WAV file. A goroutine writes; Write only appends to what waits.
+type recording struct {
+	f    *os.File
+	rate int
+	wake chan struct{} // holds a token when a second is waiting; closed by Close
+	ends sync.WaitGroup
+
+	mu      sync.Mutex
+	pending []byte
+	err     error
+
+	// The writer's.
+	writing []byte
+	size    int64 // bytes of samples in the file
+}
+
+// createRecording makes the file at once, so that a path that cannot be written is found before the call.
+func createRecording(path string) (*recording, error) {
+	if path == "" {
+		return nil, errors.New("media: aufile needs a file: aufile,FILE")
+	}
+	f, err := os.Create(path)
+	if err != nil {
+		return nil, fmt.Errorf("media: %w", err)
+	}
+	return &recording{f: f}, nil
+}
+
+// Open writes the header. The rate of a WAV file cannot change any more.
+func (r *recording) Open(rate int) error {
+	switch r.rate {
+	case rate:
+		return nil
+	case 0:
+	default:
+		return fmt.Errorf("%s is recorded at %d Hz, and cannot go on at %d Hz", r.f.Name(), r.rate, rate)
+	}
+	if _, err := r.f.WriteAt(wavHeader(rate, 0), 0); err != nil {
+		return err
+	}
+	r.rate, r.wake = rate, make(chan struct{}, 1)
+	r.ends.Go(r.run)
+	return nil
+}
+
+// Write queues samples. An error is that of the disk, or that it has fallen ten seconds behind.
+func (r *recording) Write(pcm []int16) error {
+	second := 2 * r.rate * int(recordEvery/time.Second)
+	r.mu.Lock()
+	if r.err == nil && len(r.pending) > second*int(recordMax/recordEvery) {
+		r.err = fmt.Errorf("media: %s cannot be written fast enough", r.f.Name())
+	}
+	err := r.err
+	if err == nil {
+		for _, s := range pcm {
+			r.pending = binary.LittleEndian.AppendUint16(r.pending, uint16(s))
+		}
+	}
+	due := len(r.pending) >= second
+	r.mu.Unlock()
+	if due {
+		select {
+		case r.wake <- struct{}{}:
+		default:
+		}
+	}
+	return err
+}
+
+func (r *recording) run() {
+	for range r.wake {
+		r.flush()
+	}
+	r.flush()
+}
+
+// flush writes what is pending, and then the header anew: whenever the process dies, the file is complete up to here.
+func (r *recording) flush() {
+	r.mu.Lock()
+	r.writing, r.pending = r.pending, r.writing[:0]
+	err := r.err
+	r.mu.Unlock()
+	if err != nil || len(r.writing) == 0 {
+		return
+	}
+	_, err = r.f.WriteAt(r.writing, wavHeaderSize+r.size)
+	if err == nil {
+		r.size += int64(len(r.writing))
+		_, err = r.f.WriteAt(wavHeader(r.rate, r.size), 0)
+	}
+	if err != nil {
+		r.mu.Lock()
+		r.err = fmt.Errorf("media: %w", err)
+		r.mu.Unlock()
+	}
+}
+
+// Close completes the file.
+func (r *recording) Close() error {
+	if r.rate == 0 {
+		_, err := r.f.WriteAt(wavHeader(8000, 0), 0) // nothing was ever recorded
+		return errors.Join(err, r.f.Close())
+	}
+	close(r.wake)
+	r.ends.Wait()
+	r.mu.Lock()
+	err := r.err
+	r.mu.Unlock()
+	return errors.Join(err, r.f.Close())
+}
