@@ -20,17 +20,20 @@ type pcm []int16
 const sampleRate = 8000
 
 // component returns how loud the sine of hz is in p, in dB below a sine of full
-// scale, by a Hann window over all of it.
+// scale: Goertzel's algorithm with a Hann window over all of p.
 func (p pcm) component(hz float64) float64 {
-	var re, im, gain float64
-	for i, s := range p {
-		w := 0.5 - 0.5*math.Cos(2*math.Pi*float64(i)/float64(len(p)))
-		sin, cos := math.Sincos(2 * math.Pi * hz * float64(i) / sampleRate)
-		re += w * float64(s) * cos
-		im += w * float64(s) * sin
-		gain += w
+	omega := 2 * math.Pi * hz / sampleRate
+	turn := 2 * math.Cos(omega)
+	hann := 2 * math.Pi / float64(len(p))
+	windowTurn, w1, w2 := 2*math.Cos(hann), math.Cos(-hann), math.Cos(-2*hann)
+	var s1, s2, gain float64
+	for _, sample := range p {
+		w := windowTurn*w1 - w2 // the next cosine of the window
+		w1, w2 = w, w1
+		s1, s2 = turn*s1-s2+(0.5-0.5*w)*float64(sample), s1
+		gain += 0.5 - 0.5*w
 	}
-	amplitude := 2 * math.Hypot(re, im) / gain
+	amplitude := 2 * math.Sqrt(max(s1*s1+s2*s2-turn*s1*s2, 0)) / gain
 	return 20 * math.Log10(max(amplitude, 1e-3)/math.MaxInt16)
 }
 
@@ -50,15 +53,22 @@ type tone struct {
 	share float64 // dB of everything else below it
 }
 
-// loudestTone finds the loudest tone of p, to 5 Hz.
+// loudestTone finds the loudest tone of p, to 5 Hz: roughly in a short piece,
+// where 40 Hz are one peak, then around that in all of p.
 func (p pcm) loudestTone() tone {
+	rough := p[:min(len(p), frame)].loudest(100, sampleRate/2-100, 20)
+	best := p.loudest(rough.hz-30, rough.hz+30, 5)
+	best.share = p.level() - best.level
+	return best
+}
+
+func (p pcm) loudest(from, to, step float64) tone {
 	best := tone{level: math.Inf(-1)}
-	for hz := 100.0; hz < sampleRate/2-100; hz += 5 {
+	for hz := from; hz <= to; hz += step {
 		if l := p.component(hz); l > best.level {
 			best.hz, best.level = hz, l
 		}
 	}
-	best.share = p.level() - best.level
 	return best
 }
 
@@ -243,15 +253,27 @@ func decodeG711(pt, b byte) int16 {
 	return -v
 }
 
-// encodeMuLaw is the nearest byte of mu-law to a sample: found by trying them all.
-func encodeMuLaw(s int16) byte {
-	best, distance := byte(0), math.MaxInt
-	for b := range 256 {
-		if d := int(math.Abs(float64(decodeG711(0, byte(b))) - float64(s))); d < distance {
-			best, distance = byte(b), d
-		}
+// encodeMuLaw returns the bytes of mu-law that are nearest to p.
+func encodeMuLaw(p pcm) []byte {
+	type step struct {
+		value int16
+		code  byte
 	}
-	return best
+	var steps []step // by value
+	for b := range 256 {
+		steps = append(steps, step{decodeG711(0, byte(b)), byte(b)})
+	}
+	slices.SortFunc(steps, func(a, b step) int { return int(a.value) - int(b.value) })
+	out := make([]byte, len(p))
+	for i, s := range p {
+		at, _ := slices.BinarySearchFunc(steps, s, func(a step, s int16) int { return int(a.value) - int(s) })
+		at = min(at, len(steps)-1)
+		if at > 0 && int(s)-int(steps[at-1].value) < int(steps[at].value)-int(s) {
+			at--
+		}
+		out[i] = steps[at].code
+	}
+	return out
 }
 
 func TestToneIsJudgedRight(t *testing.T) {
@@ -280,8 +302,8 @@ func TestToneIsJudgedRight(t *testing.T) {
 
 func companded(p pcm) pcm {
 	out := make(pcm, len(p))
-	for i, s := range p {
-		out[i] = decodeG711(0, encodeMuLaw(s))
+	for i, b := range encodeMuLaw(p) {
+		out[i] = decodeG711(0, b)
 	}
 	return out
 }

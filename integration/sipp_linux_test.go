@@ -50,10 +50,7 @@ func startSIPp(t *testing.T, at *station, c sippConfig) *netlab.Process {
 		t.Fatal(err)
 	}
 	// A whole second of it is repeated without a gap if a second holds whole periods.
-	var tone []byte
-	for _, s := range sine(c.ToneHz, toneLevel, 1) {
-		tone = append(tone, encodeMuLaw(s))
-	}
+	tone := encodeMuLaw(sine(c.ToneHz, toneLevel, 1))
 	if err := os.WriteFile(filepath.Join(dir, "tone.pcmu"), tone, 0o600); err != nil {
 		t.Fatal(err)
 	}
