@@ -54,7 +54,6 @@ func (l *Layer) handleRequest(c *call, m *message) {
 			return
 		}
 	}
-	m.SetReceived(m.flow.Remote())
 	req, reason := l.parseRequest(m)
 	if req == nil {
 		l.badRequest(m, reason)

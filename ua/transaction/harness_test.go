@@ -212,6 +212,9 @@ func (b *lab) receiveOn(f flow, raw string) {
 	if err != nil {
 		b.t.Fatalf("%v in:\n%s", err, raw)
 	}
+	if m.Head.Request {
+		m.SetReceived(f.Remote()) // as transport does
+	}
 	b.layer.receive(m, f)
 }
 

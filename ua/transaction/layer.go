@@ -89,9 +89,9 @@ type Layer struct {
 	mu      sync.Mutex // guards what follows, and the first block of every call and watch
 	idle    sync.Cond  // on mu: running became zero
 	calls   map[string]*call
-	watches map[flow]*watch
-	waiting int // messages in all queues
-	running int // goroutines
+	watches map[<-chan struct{}]*watch // by the Done of flows
+	waiting int                        // messages in all queues
+	running int                        // goroutines
 	closed  bool
 }
 
@@ -110,7 +110,7 @@ func New(cfg Config) *Layer {
 		seed:    maphash.MakeSeed(),
 		start:   time.Now(),
 		calls:   make(map[string]*call),
-		watches: make(map[flow]*watch),
+		watches: make(map[<-chan struct{}]*watch),
 	}
 	if l.log == nil {
 		l.log = slog.New(slog.DiscardHandler)
@@ -153,7 +153,8 @@ func (l *Layer) close() {
 
 // Receive takes a message that a flow has read. It never blocks, and is meant to
 // be called on the reading goroutine of the flow (transport.Config.Receive), so
-// that the messages of a flow keep their order.
+// that the messages of a flow keep their order. The topmost Via of a request says
+// where it came from already: transport has written it there.
 func (l *Layer) Receive(m transport.Message) {
 	l.receive(m.Message, m.Flow)
 }

@@ -137,17 +137,17 @@ func (l *Layer) onQueue(c *call) bool {
 	return c.running
 }
 
-// endAll ends the transactions of c that stand on f, or all if f is nil.
-func (c *call) endAll(f flow, err error) {
+// endAll ends the transactions of c whose flow has this Done, or all if it is nil.
+func (c *call) endAll(done <-chan struct{}, err error) {
 	// A callback may send or answer, and so change the lists.
 	servers, clients := append([]*Server(nil), c.servers...), append([]*Client(nil), c.clients...)
 	for _, s := range servers {
-		if f == nil || s.flow == f {
+		if done == nil || s.flow.Done() == done {
 			s.end(err)
 		}
 	}
 	for _, x := range clients {
-		if f == nil || x.flow == f {
+		if done == nil || x.flow.Done() == done {
 			x.fail(err)
 		}
 	}

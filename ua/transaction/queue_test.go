@@ -203,17 +203,23 @@ func TestIdleCallsCostNothing(t *testing.T) {
 	})
 }
 
-// A ringing INVITE and a pending request each have one goroutine in common:
-// that of their flow.
+// All transactions on flows that end together have one goroutine in common.
 func TestWatchesAreShared(t *testing.T) {
 	inLab(t, transport.UDP, Config{}, func(b *lab) {
 		for i := range 100 {
-			b.receive(incoming{method: "INVITE", callID: fmt.Sprint("call-", i)}.String())
+			other := newFakeFlow(transport.UDP)
+			other.done = b.flow.done // the same socket
+			b.receiveOn(other, incoming{method: "INVITE", callID: fmt.Sprint("call-", i)}.String())
 		}
 		b.send(sip.OPTIONS)
 		synctest.Wait()
 		if n := b.goroutines(); n != 1 {
-			t.Errorf("%d goroutines for the flow of 101 transactions, want 1", n)
+			t.Errorf("%d goroutines for the flows of 101 transactions, want 1", n)
+		}
+		b.flow.down(nil)
+		synctest.Wait()
+		if s := b.layer.Stats(); s.FlowsDown != 101 || s.Calls != 0 {
+			t.Errorf("%+v", s)
 		}
 	})
 }

@@ -23,7 +23,7 @@ func (l *Layer) badRequest(m *message, reason string) {
 func (l *Layer) bad(m *message, reason string) {
 	l.count.bad.Add(1)
 	l.log.DebugContext(l.ctx, "malformed message", slog.String("call_id", m.Head.CallID),
-		slog.String("flow", m.flow.String()), slog.String("method", m.Head.CSeqMethod), slog.String("why", reason))
+		slog.Any("flow", m.flow), slog.String("method", m.Head.CSeqMethod), slog.String("why", reason))
 }
 
 // refuse answers a request for which there is no room, without a transaction.

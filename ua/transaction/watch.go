@@ -1,10 +1,11 @@
 package transaction
 
-// A watch waits for the end of a flow that transactions stand on. It lives as
-// long as one of them does.
+// A watch waits for the end of a flow that transactions stand on, or of all UDP
+// flows of one socket, which end together. It lives as long as one of the
+// transactions does.
 type watch struct {
-	flow  flow
-	calls map[string]int // guarded by Layer.mu: Call-IDs, and their transactions on the flow
+	flow  flow           // one of them
+	calls map[string]int // guarded by Layer.mu: Call-IDs, and how many of their transactions
 	stop  chan struct{}  // closed when calls is empty
 }
 
@@ -12,10 +13,10 @@ type watch struct {
 func (l *Layer) watch(f flow, callID string) *watch {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	w := l.watches[f]
+	w := l.watches[f.Done()]
 	if w == nil {
 		w = &watch{flow: f, calls: make(map[string]int), stop: make(chan struct{})}
-		l.watches[f] = w
+		l.watches[f.Done()] = w
 		l.running++
 		go l.await(w)
 	}
@@ -41,10 +42,10 @@ func (l *Layer) unwatch(w *watch, callID string) {
 	}
 }
 
-// forgetLocked makes room for the next watch of the same flow.
+// forgetLocked makes room for the next watch of the same flows.
 func (l *Layer) forgetLocked(w *watch) {
-	if l.watches[w.flow] == w {
-		delete(l.watches, w.flow)
+	if l.watches[w.flow.Done()] == w {
+		delete(l.watches, w.flow.Done())
 	}
 }
 
@@ -60,7 +61,7 @@ func (l *Layer) await(w *watch) {
 	for id := range w.calls {
 		// It has a live transaction, or its queue still runs the end of the last.
 		if c := l.calls[id]; c != nil {
-			l.pushLocked(c, task{do: func(c *call) { c.endAll(w.flow, flowDown(w.flow)) }})
+			l.pushLocked(c, task{do: func(c *call) { c.endAll(w.flow.Done(), flowDown(w.flow)) }})
 		}
 	}
 	l.endLocked()
