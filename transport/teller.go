@@ -1,0 +1,67 @@
+package transport
+
+import "sync"
+
+// maxEvents bounds the events that wait for a slow Config.Event. Beyond it those
+// of flows are dropped, since peers can make any number of them; those of
+// addresses and listeners never are.
+const maxEvents = 16384
+
+// A teller hands events over in order, from one goroutine.
+type teller struct {
+	wake chan struct{} // holds one token while queue may not be empty
+
+	mu      sync.Mutex
+	queue   []Event
+	dropped uint64
+}
+
+// tell queues e. It never blocks.
+func (t *teller) tell(e Event) {
+	t.mu.Lock()
+	if e.Flow != nil && len(t.queue) >= maxEvents {
+		t.dropped++
+	} else {
+		t.queue = append(t.queue, e)
+	}
+	t.mu.Unlock()
+	select {
+	case t.wake <- struct{}{}:
+	default:
+	}
+}
+
+// run calls f with each event until done is closed and none is left.
+func (t *teller) run(f func(Event), done <-chan struct{}) {
+	for {
+		select {
+		case <-t.wake:
+			t.drain(f)
+		case <-done:
+			t.drain(f)
+			return
+		}
+	}
+}
+
+func (t *teller) drain(f func(Event)) {
+	for {
+		t.mu.Lock()
+		events := t.queue
+		t.queue = nil
+		t.mu.Unlock()
+		if len(events) == 0 {
+			return
+		}
+		for _, e := range events {
+			f(e)
+		}
+	}
+}
+
+// lost returns how many events were dropped.
+func (t *teller) lost() uint64 {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.dropped
+}
