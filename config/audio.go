@@ -25,7 +25,7 @@ type driver struct {
 
 // The drivers by key, in the order in which a message lists them.
 func sources() []driver {
-	return []driver{{"aufile", (*checker).readable}, {"ausine", (*checker).tone}, {"aunull", (*checker).none}}
+	return []driver{{"aufile", (*checker).readable}, {"ausine", (*checker).tone}, {"aunull", (*checker).none}, {"echo", (*checker).none}}
 }
 
 func players() []driver {
@@ -92,16 +92,21 @@ func (c *checker) writable(name string) (string, error) {
 	return path, nil
 }
 
-// maxTone is what the widest codec of this version can carry, in Hz.
-const maxTone = 4000
+// maxTone is the highest tone that can be sent, in Hz, and minLevel the faintest, in dBFS; a level of 0 is the loudest.
+const (
+	maxTone  = 20000
+	minLevel = -96
+)
 
-// tone takes a frequency in Hz.
+// tone takes a frequency in Hz, and a level in dBFS after it if there is one.
 func (c *checker) tone(arg string) (string, error) {
-	if arg == "" {
-		return "", nil
+	hertz, level, given := strings.Cut(arg, ",")
+	hz, err := strconv.ParseFloat(hertz, 64)
+	if err != nil || !(hz > 0 && hz <= maxTone) {
+		return "", fmt.Errorf("expected a frequency of up to %d Hz, such as ausine,440, found %q", maxTone, hertz)
 	}
-	if hz, err := strconv.ParseFloat(arg, 64); err != nil || hz < 1 || hz >= maxTone {
-		return "", fmt.Errorf("expected a frequency from 1 to %d Hz, found %q", maxTone-1, arg)
+	if dbfs, err := strconv.ParseFloat(level, 64); given && (err != nil || !(dbfs >= minLevel && dbfs <= 0)) {
+		return "", fmt.Errorf("expected a level of %d to 0 dBFS, such as ausine,440,-10, found %q", minLevel, level)
 	}
 	return arg, nil
 }

@@ -36,7 +36,7 @@ type command struct {
 
 // commands lists the sub-commands in the order of the help. The first has no name: it is what gosipua does with -f alone.
 func commands() []command {
-	return []command{runCommand(), checkCommand(), addrsCommand(), versionCommand()}
+	return []command{runCommand(), checkCommand(), addrsCommand(), callCommand(), demoCommand(), versionCommand()}
 }
 
 // laterCommands are known but belong to parts that are not built yet.

@@ -56,7 +56,7 @@ func (p *program) serve(cfg *config.Config, log *slog.Logger) error {
 	if err != nil {
 		return &hintError{err, "", exitUsage}
 	}
-	ctx, stop := untilSignal(log)
+	ctx, stop := untilSignal(log, 0)
 	defer stop()
 	reported := make(chan struct{})
 	go func() {

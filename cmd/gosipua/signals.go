@@ -14,8 +14,8 @@ import (
 const patience = 2800 * time.Millisecond
 
 // untilSignal gives a context that ends with the first SIGINT or SIGTERM. The second ends the process at once. SIGHUP, which would
-// end it by default, is only noted. stop ends the context, and the promise of [patience] stays in force.
-func untilSignal(log *slog.Logger) (ctx context.Context, stop context.CancelFunc) {
+// end it by default, is only noted. If the process is still there after [patience], it exits with the code late.
+func untilSignal(log *slog.Logger, late int) (ctx context.Context, stop context.CancelFunc) {
 	ctx, cancel := context.WithCancel(context.Background())
 	signals := make(chan os.Signal, 8)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
@@ -32,7 +32,7 @@ func untilSignal(log *slog.Logger) (ctx context.Context, stop context.CancelFunc
 				log.InfoContext(ctx, "stopping", slog.String("why", s.String()))
 				time.AfterFunc(patience, func() {
 					log.WarnContext(ctx, "stopped without waiting any longer")
-					os.Exit(0)
+					os.Exit(late)
 				})
 				cancel()
 			}
