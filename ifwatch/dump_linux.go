@@ -108,7 +108,8 @@ func (d *dumper) dump(ctx context.Context, typ uint16, body []byte, each func(me
 			sure = sure && m.flags&unix.NLM_F_DUMP_INTR == 0
 			switch m.typ {
 			case unix.NLMSG_DONE, unix.NLMSG_ERROR:
-				return sure, answerError(m)
+				err := answerError(m)
+				return sure && err == nil, err
 			default:
 				each(m)
 			}
