@@ -236,3 +236,57 @@ func topVia(t *testing.T, raw string) wire.Via {
 	}
 	return via
 }
+
+// dial opens a connection to the Manager from a host of its own.
+func (w *world) dial(from, to string) net.Conn {
+	w.t.Helper()
+	c, err := w.net.Host(addr(from)).Dial(w.t.Context(), addr(from), addrPort(to), "")
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.t.Cleanup(func() { c.Close() })
+	return c
+}
+
+// listen accepts connections on a host of its own.
+func (w *world) listen(at string) net.Listener {
+	w.t.Helper()
+	l, err := w.net.Host(addrPort(at).Addr()).Listen(w.t.Context(), addrPort(at), "")
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.t.Cleanup(func() { l.Close() })
+	return l
+}
+
+func (w *world) accept(l net.Listener) net.Conn {
+	w.t.Helper()
+	c, err := l.Accept()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.t.Cleanup(func() { c.Close() })
+	return c
+}
+
+func (w *world) send(c net.Conn, data string) {
+	w.t.Helper()
+	if _, err := c.Write([]byte(data)); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// read reads what is there, or fails within a virtual minute.
+func (w *world) read(c net.Conn) string {
+	w.t.Helper()
+	synctest.Wait()
+	b := make([]byte, maxDatagram)
+	if err := c.SetReadDeadline(time.Now().Add(time.Minute)); err != nil {
+		w.t.Fatal(err)
+	}
+	n, err := c.Read(b)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return string(b[:n])
+}
