@@ -54,9 +54,13 @@ func startRegistrar(t *testing.T, at *station, c registrarConfig) *registrar {
 // start runs kamailio; for a test that has killed it, once more.
 func (r *registrar) start(t *testing.T) {
 	t.Helper()
+	pid := filepath.Join(r.dir, "pid") // one that was killed has left it behind
+	if err := os.RemoveAll(pid); err != nil {
+		t.Fatal(err)
+	}
 	args := []string{
 		"-f", r.cfg, "-L", kamailioModules(t), "-m", "64", "-M", "8", "-DD", "-E", "-n", "2",
-		"-w", r.dir, "-Y", r.dir, "-P", filepath.Join(r.dir, "pid"),
+		"-w", r.dir, "-Y", r.dir, "-P", pid,
 	}
 	for _, proto := range []string{"udp", "tcp"} {
 		for _, family := range []string{"inet", "inet6"} {

@@ -35,7 +35,8 @@ type Cmd struct {
 }
 
 // Process is a program that runs inside a host. It is killed when the test
-// ends, and what it printed is shown if the test failed.
+// ends, and if that failed the end of what it printed is shown, unless it was
+// started by [Host.Run].
 type Process struct {
 	// Stdout and Stderr are what it printed to each; Output is both together.
 	Output, Stdout, Stderr *Output
@@ -47,6 +48,7 @@ type Process struct {
 	name   string
 	cmd    *exec.Cmd
 	exited chan struct{} // closed when it has ended and everything is read
+	told   bool          // the test has seen the exit code, and the output if it wanted
 }
 
 // leftoverDelay is how long after a process has ended its output may still be
@@ -133,7 +135,9 @@ func (h *Host) Run(c Cmd) (p *Process, code int) {
 	h.lab.tb.Helper()
 	p = h.Start(c)
 	p.Stdin.Close()
-	return p, p.Wait()
+	code = p.Wait()
+	p.told = true
+	return p, code
 }
 
 // FindProgram returns the path of a program. Unlike [exec.LookPath] it looks
@@ -225,7 +229,7 @@ func (p *Process) kill() {
 
 func (p *Process) cleanup() {
 	p.Kill()
-	if p.host.lab.tb.Failed() {
+	if p.host.lab.tb.Failed() && !p.told {
 		p.host.lab.tb.Logf("%s (%v) printed:\n%s", p.name, p.cmd.ProcessState, p.Output.tail())
 	}
 }
