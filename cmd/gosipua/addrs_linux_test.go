@@ -46,6 +46,7 @@ func find(t *testing.T, list []map[string]any, iface, address string) map[string
 }
 
 func TestAddrsOfTheHostThatBrokeBaresip(t *testing.T) {
+	t.Parallel()
 	host := netlab.New(t).LibvirtHost("host")
 	list := listAddrs(t, host.Host)
 	for _, want := range []struct {
@@ -80,6 +81,7 @@ func TestAddrsOfTheHostThatBrokeBaresip(t *testing.T) {
 }
 
 func TestAddrsByConfiguration(t *testing.T) {
+	t.Parallel()
 	host := netlab.New(t).LibvirtHost("host")
 	config := file(t, `
 net_interface: ["enp*", wlan0]
@@ -128,6 +130,7 @@ func equalJSON(a, b any) bool {
 }
 
 func TestAddrsWatchFollowsDAD(t *testing.T) {
+	t.Parallel()
 	host := netlab.New(t).LibvirtHost("host")
 	text := host.Start(netlab.Cmd{Path: "gosipua", Args: []string{"addrs", "--watch"}})
 	objects := host.Start(netlab.Cmd{Path: "gosipua", Args: []string{"addrs", "--watch", "--json"}})

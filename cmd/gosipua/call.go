@@ -202,8 +202,7 @@ func (c *call) event(e ua.Event) (last bool) {
 	case ua.CallAnswered:
 		if c.answered.IsZero() {
 			c.answered = time.Now()
-			stats := e.Call.Stats()
-			c.progress("answered after %s: %s, audio from %s to %s", seconds(c.answered.Sub(c.begun)), stats.Codec, stats.Local, stats.Remote)
+			c.progress("answered after %s", seconds(c.answered.Sub(c.begun)))
 		}
 	case ua.CallMoved:
 		c.progress("moved to %s", e.Call.Stats().Local)

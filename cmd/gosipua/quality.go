@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"net/netip"
 	"time"
 
 	"github.com/gosipua/gosipua/ua"
@@ -70,9 +71,7 @@ func (c *call) quality(made *ua.Call, err error) quality {
 	if c.local {
 		q.EndedBy = "local"
 	}
-	if s.Local.IsValid() {
-		q.Local, q.Remote = s.Local.String(), s.Remote.String()
-	}
+	q.Local, q.Remote = endpoint(s.Local), endpoint(s.Remote)
 	if s.Expected > 0 {
 		q.Loss = round(float64(max(s.Lost, 0))/float64(s.Expected), 4)
 	}
@@ -88,10 +87,18 @@ func (c *call) quality(made *ua.Call, err error) quality {
 	return q
 }
 
-// String is the quality in one line.
+// endpoint writes an address and port; "" if there is none.
+func endpoint(a netip.AddrPort) string {
+	if !a.IsValid() {
+		return ""
+	}
+	return a.String()
+}
+
+// String is the quality in two lines.
 func (q quality) String() string {
-	return fmt.Sprintf("sent %d packets, received %d, lost %d (%.1f %%), late %d, jitter %.1f ms, round trip %s, level %s, MOS %s",
-		q.Sent, q.Received, q.Lost, 100*q.Loss, q.Late, q.Jitter, unit(q.RoundTrip, "ms"), levelText(q.Level), unit(q.MOS, ""))
+	return fmt.Sprintf("audio: %s from %s to %s\nquality: sent %d packets, received %d, lost %d (%.1f %%), late %d, jitter %.1f ms, round trip %s, level %s, MOS %s",
+		q.Codec, q.Local, q.Remote, q.Sent, q.Received, q.Lost, 100*q.Loss, q.Late, q.Jitter, unit(q.RoundTrip, "ms"), levelText(q.Level), unit(q.MOS, ""))
 }
 
 // unit writes a number that may be unknown.
