@@ -8,7 +8,7 @@ import (
 // answered keeps the final responses to non-INVITE requests for as long as their
 // retransmissions may come: the Completed state of RFC 3261 section 17.2.2, with
 // timer J, without a transaction. A busy server holds hundreds of thousands of
-// them, so each is one string and one entry of a block.
+// them, so each is one slice of bytes and one entry of a block.
 //
 // It is used from the queues of all Call-IDs, hence the lock.
 type answered struct {
@@ -16,8 +16,8 @@ type answered struct {
 	max int
 
 	mu    sync.Mutex
-	index map[key]*answer // by transaction, and by merge key if that is not zero
-	head  *block          // oldest; entries before next are gone
+	index map[key]*answer
+	head  *block // oldest; entries before next are gone
 	next  int
 	tail  *block // youngest
 	n     int
@@ -30,17 +30,17 @@ const sweepEvery = 100 * time.Millisecond
 
 // An answer is one kept response.
 type answer struct {
-	key   key // of the transaction, method included
-	merge key // of its copies that came by other ways; zero if there can be none
-	due   instant
-	flow  flow
-	raw   string
+	key    key // what it is found by: see Server.answerKey
+	branch key // of the transaction, to tell a retransmission from a merged request
+	due    instant
+	flow   flow
+	raw    []byte
 }
 
 // A block is a run of answers in the order in which they end. All of them have
 // the same time to live, so that is the order in which they came.
 type block struct {
-	answers [72]answer // with the rest of the block just under 4 kB, a size the allocator has
+	answers [63]answer // with the rest of the block just under 4 kB, a size the allocator has
 	n       int
 	younger *block
 }
@@ -50,8 +50,8 @@ func (a *answered) init(now func() instant, limit int) {
 	a.index = make(map[key]*answer)
 }
 
-// keep stores an answer for d; merge is zero if the request had a To tag.
-func (a *answered) keep(k, merge key, f flow, raw []byte, d time.Duration) {
+// keep stores e for d; e.due is filled in.
+func (a *answered) keep(e answer, d time.Duration) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	for a.n >= a.max {
@@ -60,14 +60,12 @@ func (a *answered) keep(k, merge key, f flow, raw []byte, d time.Duration) {
 	if a.tail == nil || a.tail.n == len(a.tail.answers) {
 		a.grow()
 	}
-	e := &a.tail.answers[a.tail.n]
+	at := &a.tail.answers[a.tail.n]
 	a.tail.n++
 	a.n++
-	*e = answer{key: k, merge: merge, due: a.now() + d, flow: f, raw: string(raw)}
-	a.index[k] = e
-	if merge != 0 {
-		a.index[merge] = e
-	}
+	e.due = a.now() + d
+	*at = e
+	a.index[e.key] = at
 	if a.timer == nil {
 		a.timer = time.AfterFunc(d, a.sweep)
 	}
@@ -83,16 +81,15 @@ func (a *answered) grow() {
 	a.tail = b
 }
 
-// find returns what was answered to the request with key k, which may be a
-// merge key. The flow is nil if there is no such answer.
-func (a *answered) find(k key) (raw string, f flow) {
+// find returns the answer kept for k, if there is one.
+func (a *answered) find(k key) (e answer, ok bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	e := a.index[k]
-	if e == nil || e.due <= a.now() {
-		return "", nil
+	at := a.index[k]
+	if at == nil || at.due <= a.now() {
+		return answer{}, false
 	}
-	return e.raw, e.flow
+	return *at, true
 }
 
 func (a *answered) len() int {
@@ -123,9 +120,6 @@ func (a *answered) drop() {
 	// again after its timer J.
 	if a.index[e.key] == e {
 		delete(a.index, e.key)
-	}
-	if e.merge != 0 && a.index[e.merge] == e {
-		delete(a.index, e.merge)
 	}
 	*e = answer{}
 	a.n--

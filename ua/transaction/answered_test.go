@@ -21,24 +21,22 @@ func TestAnsweredUntilTheirTime(t *testing.T) {
 		a := newAnswered(1000)
 		f := newFakeFlow(transport.UDP)
 		for i := range 300 { // of several blocks
-			a.keep(key(1+i), key(10_000+i), f, fmt.Append(nil, i), 32*time.Second)
+			a.keep(answer{key: key(1 + i), branch: key(10_000 + i), flow: f, raw: fmt.Append(nil, i)}, 32*time.Second)
 			time.Sleep(100 * time.Millisecond)
 		}
 		for i := range 300 {
-			for _, k := range []key{key(1 + i), key(10_000 + i)} {
-				if raw, got := a.find(k); got != flow(f) || raw != fmt.Sprint(i) {
-					t.Fatalf("find(%d): %q %v", k, raw, got)
-				}
+			if e, ok := a.find(key(1 + i)); !ok || e.flow != flow(f) || string(e.raw) != fmt.Sprint(i) || e.branch != key(10_000+i) {
+				t.Fatalf("find(%d): %+v %v", 1+i, e, ok)
 			}
 		}
 		for i := range 300 {
 			// The time is 30 s; the i-th ends at 32 s + i*100 ms.
 			time.Sleep(time.Duration(i)*100*time.Millisecond + 32*time.Second - time.Nanosecond - a.now())
-			if raw, _ := a.find(key(1 + i)); raw != fmt.Sprint(i) {
+			if _, ok := a.find(key(1 + i)); !ok {
 				t.Fatalf("answer %d is gone too early", i)
 			}
 			time.Sleep(time.Nanosecond)
-			if _, f := a.find(key(1 + i)); f != nil {
+			if _, ok := a.find(key(1 + i)); ok {
 				t.Fatalf("answer %d is still there", i)
 			}
 		}
@@ -47,9 +45,9 @@ func TestAnsweredUntilTheirTime(t *testing.T) {
 		if a.len() != 0 || a.head != nil || a.tail != nil || len(a.index) != 0 || a.timer != nil {
 			t.Errorf("left behind: %d answers, index of %d, head %v, timer %v", a.len(), len(a.index), a.head, a.timer)
 		}
-		a.keep(1, 0, f, []byte("again"), time.Second)
-		if raw, _ := a.find(1); raw != "again" {
-			t.Errorf("find after it was empty: %q", raw)
+		a.keep(answer{key: 1, raw: []byte("again")}, time.Second)
+		if e, _ := a.find(1); string(e.raw) != "again" {
+			t.Errorf("find after it was empty: %q", e.raw)
 		}
 		a.close()
 		if a.len() != 0 {
@@ -62,16 +60,15 @@ func TestAnsweredDropsTheOldestWhenFull(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := newAnswered(100)
 		defer a.close()
-		f := newFakeFlow(transport.UDP)
 		for i := range 250 {
-			a.keep(key(1+i), 0, f, fmt.Append(nil, i), time.Minute)
+			a.keep(answer{key: key(1 + i)}, time.Minute)
 		}
 		if a.len() != 100 {
 			t.Errorf("%d kept, want 100", a.len())
 		}
 		for i := range 250 {
-			if _, got := a.find(key(1 + i)); (got != nil) != (i >= 150) {
-				t.Fatalf("find(%d) = %v", 1+i, got)
+			if _, ok := a.find(key(1 + i)); ok != (i >= 150) {
+				t.Fatalf("find(%d) = %v", 1+i, ok)
 			}
 		}
 	})
@@ -83,14 +80,11 @@ func TestAnsweredAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := newAnswered(2)
 		defer a.close()
-		f := newFakeFlow(transport.UDP)
-		a.keep(1, 11, f, []byte("first"), time.Minute)
-		a.keep(1, 11, f, []byte("second"), time.Minute)
-		a.keep(2, 0, f, []byte("other"), time.Minute) // drops the first
-		for _, k := range []key{1, 11} {
-			if raw, _ := a.find(k); raw != "second" {
-				t.Errorf("find(%d) = %q, want the second", k, raw)
-			}
+		a.keep(answer{key: 1, raw: []byte("first")}, time.Minute)
+		a.keep(answer{key: 1, raw: []byte("second")}, time.Minute)
+		a.keep(answer{key: 2, raw: []byte("other")}, time.Minute) // drops the first
+		if e, _ := a.find(1); string(e.raw) != "second" {
+			t.Errorf("found %q, want the second", e.raw)
 		}
 	})
 }

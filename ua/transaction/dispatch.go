@@ -1,6 +1,10 @@
 package transaction
 
-import "github.com/emiago/sipgo/sip"
+import (
+	"slices"
+
+	"github.com/emiago/sipgo/sip"
+)
 
 // handle deals with one received message, on the queue of its Call-ID.
 func (l *Layer) handle(c *call, m *message) {
@@ -50,7 +54,7 @@ func (l *Layer) handleRequest(c *call, m *message) {
 	var k key
 	matchable := hasCookie(m.Head.Via)
 	if matchable {
-		if k = l.branchKey(&m.Head); l.known(c, k, m) {
+		if k = l.branchKey(&m.Head); l.alive(c, k, m) {
 			return
 		}
 	}
@@ -60,39 +64,38 @@ func (l *Layer) handleRequest(c *call, m *message) {
 		return
 	}
 	if !matchable {
-		if k = l.oldKey(&m.Head, req); l.known(c, k, m) {
+		if k = l.oldKey(&m.Head, req); l.alive(c, k, m) {
 			return
 		}
 	}
 	s := &Server{layer: l, call: c, flow: m.flow, req: req, key: k}
-	switch req.Method {
-	case sip.ACK:
-		l.cfg.OnRequest(s)
-	case sip.CANCEL:
+	if req.Method == sip.ACK {
+		l.newACK(s)
+		return
+	}
+	s.answer = l.answerKey(s, &m.Head)
+	switch {
+	case l.repeated(s):
+	case req.Method == sip.CANCEL:
 		l.newCancel(s)
 	default:
-		l.newServer(s, m)
+		l.newServer(s)
 	}
 }
 
-// known deals with a request whose transaction exists: a retransmission, or the
-// ACK to a failure.
-func (l *Layer) known(c *call, k key, m *message) bool {
+// alive deals with a request that belongs to a live transaction: a
+// retransmission, or the ACK to a failure.
+func (l *Layer) alive(c *call, k key, m *message) bool {
 	if m.Head.Method == string(sip.ACK) {
 		s := c.server(k, sip.INVITE)
 		return s != nil && s.acknowledges(m)
 	}
-	if s := c.server(k, sip.RequestMethod(m.Head.Method)); s != nil {
-		l.count.retransmissions.Add(1)
-		_ = s.step(retransmission, nil)
-		return true
-	}
-	raw, f := l.answered.find(l.withMethod(k, m.Head.Method))
-	if f == nil {
+	s := c.server(k, sip.RequestMethod(m.Head.Method))
+	if s == nil {
 		return false
 	}
 	l.count.retransmissions.Add(1)
-	_ = l.respond(f, []byte(raw))
+	_ = s.step(retransmission, nil)
 	return true
 }
 
@@ -105,39 +108,46 @@ func (c *call) server(k key, method sip.RequestMethod) *Server {
 	return nil
 }
 
-// newServer starts the transaction of a request that is seen for the first time.
-func (l *Layer) newServer(s *Server, m *message) {
-	l.count.requests.Add(1)
-	if l.count.pending.Load() >= int64(l.cfg.MaxTransactions) || len(s.call.servers) >= maxPerCall {
-		l.refuse(s)
-		return
-	}
-	if toTag(s.req) == "" {
-		s.merge = l.withMethod(l.mergeKey(&m.Head, s.req), m.Head.Method)
-	}
-	merged := l.merged(s)
-	s.begin()
-	if merged {
+// repeated deals with a request that has been answered, or is here by another
+// way already (RFC 3261 section 8.2.2.2).
+func (l *Layer) repeated(s *Server) bool {
+	e, ok := l.answered.find(s.answer)
+	switch {
+	case ok && e.branch == s.key:
+		l.count.retransmissions.Add(1)
+		_ = l.respond(e.flow, e.raw)
+	case ok || s.call.answering(s.answer):
 		l.count.merged.Add(1)
-		_ = s.Respond(s.Response(sip.StatusLoopDetected, "Merged Request"))
-	} else {
-		l.cfg.OnRequest(s)
-	}
-	s.settle()
-}
-
-// merged reports whether the request of s is there already, by another way.
-func (l *Layer) merged(s *Server) bool {
-	if s.merge == 0 {
+		l.refuse(s, s.Response(sip.StatusLoopDetected, "Merged Request"))
+	default:
 		return false
 	}
-	for _, other := range s.call.servers {
-		if other.merge == s.merge {
-			return true
-		}
+	return true
+}
+
+// answering reports whether a live transaction will keep its answer as k.
+func (c *call) answering(k key) bool {
+	return slices.ContainsFunc(c.servers, func(s *Server) bool { return s.answer == k })
+}
+
+// newACK passes an ACK up, unless it is for a failure that was sent without a
+// transaction.
+func (l *Layer) newACK(s *Server) {
+	if toTag(s.req) != statelessTag(s.key) {
+		l.cfg.OnRequest(s)
 	}
-	_, f := l.answered.find(s.merge)
-	return f != nil
+}
+
+// newServer starts the transaction of a request that is seen for the first time.
+func (l *Layer) newServer(s *Server) {
+	l.count.requests.Add(1)
+	if l.count.pending.Load() >= int64(l.cfg.MaxTransactions) || len(s.call.servers) >= maxPerCall {
+		l.overloaded(s)
+		return
+	}
+	s.begin()
+	l.cfg.OnRequest(s)
+	s.settle()
 }
 
 // newCancel answers a CANCEL, a transaction of its own, and tells the one that it

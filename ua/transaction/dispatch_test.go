@@ -179,6 +179,17 @@ func TestMergedRequests(t *testing.T) {
 	}
 }
 
+// A CANCEL goes hop by hop: two of them that have everything but the branch in
+// common are two, and the second is for the second way.
+func TestCancelsAreNotMerged(t *testing.T) {
+	inLab(t, transport.UDP, Config{OnRequest: func(*Server) {}}, func(b *lab) {
+		b.receive(incoming{method: "INVITE", branch: "z9hG4bK-way-1"}.String())
+		b.receive(incoming{method: "CANCEL", branch: "z9hG4bK-way-1"}.String())
+		b.receive(incoming{method: "CANCEL", branch: "z9hG4bK-way-2"}.String())
+		b.trace("0.00 200 CANCEL", "0.00 481 CANCEL")
+	})
+}
+
 func TestMergedWithAnAnsweredRequest(t *testing.T) {
 	var b *lab
 	n := 0

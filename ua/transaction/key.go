@@ -57,21 +57,22 @@ func (l *Layer) oldKey(h *wire.Head, req *sip.Request) key {
 		h.Via.Proto, strings.ToLower(h.Via.Host), itoa(h.Via.Port), h.Via.Branch)
 }
 
-// mergeKey is what two copies of a request have in common that came by different
-// ways (RFC 3261 section 8.2.2.2). It is looked up by the method alone.
-func (l *Layer) mergeKey(h *wire.Head, req *sip.Request) key {
-	return l.hash("merge", h.CallID, fromTag(req), itoa(h.CSeq))
-}
-
-// withMethod is a key on its own, for where the method cannot be kept beside it.
-func (l *Layer) withMethod(k key, method string) key {
+// answerKey is what the answer to the request of s is kept by. Within a dialog,
+// and for a CANCEL, that is the key of the transaction. Other requests may come by
+// several ways, and then have From tag, Call-ID and CSeq in common (RFC 3261
+// section 8.2.2.2); so that a copy can be told from a retransmission, the
+// transaction's key is kept with the answer.
+func (l *Layer) answerKey(s *Server, h *wire.Head) key {
+	if s.req.Method != sip.CANCEL && toTag(s.req) == "" {
+		return l.hash("merge", h.CallID, fromTag(s.req), itoa(h.CSeq), h.Method)
+	}
 	var b [8]byte
-	binary.NativeEndian.PutUint64(b[:], uint64(k))
-	var h maphash.Hash
-	h.SetSeed(l.seed)
-	h.Write(b[:])
-	h.WriteString(method)
-	return key(h.Sum64())
+	binary.NativeEndian.PutUint64(b[:], uint64(s.key))
+	var hash maphash.Hash
+	hash.SetSeed(l.seed)
+	hash.Write(b[:])
+	hash.WriteString(h.Method)
+	return key(hash.Sum64())
 }
 
 func itoa[T uint16 | uint32](n T) string { return strconv.FormatUint(uint64(n), 10) }

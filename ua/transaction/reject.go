@@ -26,12 +26,21 @@ func (l *Layer) bad(m *message, reason string) {
 		slog.Any("flow", m.flow), slog.String("method", m.Head.CSeqMethod), slog.String("why", reason))
 }
 
-// refuse answers a request for which there is no room, without a transaction.
-func (l *Layer) refuse(s *Server) {
+// overloaded answers a request for which there is no room.
+func (l *Layer) overloaded(s *Server) {
 	l.count.refused.Add(1)
-	s.tag = statelessTag(s.key)
 	res := s.Response(sip.StatusServiceUnavailable, "Overloaded")
 	res.AppendHeader(sip.NewHeader("Retry-After", retryAfter))
+	l.refuse(s, res)
+}
+
+// refuse answers a request without making a transaction of it, as a stateless
+// server does (RFC 3261 section 8.2.7): its retransmission gets the same, and the
+// ACK to it is dropped.
+func (l *Layer) refuse(s *Server, res *sip.Response) {
+	if toTag(s.req) == "" {
+		res.To().Params.Add("tag", statelessTag(s.key))
+	}
 	res.SetBody(nil)
 	if raw, err := l.encode(res); err == nil {
 		_ = l.respond(s.flow, raw)

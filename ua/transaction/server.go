@@ -13,14 +13,14 @@ import (
 // (RFC 3261 section 17.2). An ACK to a 2xx, which has no transaction, comes as a
 // Server too; responding to it is an error.
 type Server struct {
-	layer *Layer
-	call  *call
-	flow  flow
-	req   *sip.Request
-	key   key
-	merge key           // see Layer.mergeKey; zero if the To has a tag
-	tag   string        // our To tag, once there is one
-	to    *sip.ToHeader // To of the request with our tag, once there is one
+	layer  *Layer
+	call   *call
+	flow   flow
+	req    *sip.Request
+	key    key
+	answer key           // see Layer.answerKey
+	tag    string        // our To tag, once there is one
+	to     *sip.ToHeader // To of the request with our tag, once there is one
 
 	state serverState // nil before begin and after end
 	alarm alarm

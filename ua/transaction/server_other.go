@@ -22,7 +22,7 @@ func (s *Server) otherUnanswered(e event, raw []byte) error {
 		return s.trying()
 	case success, failure:
 		err := s.send(raw)
-		s.answer(raw)
+		s.keep(raw)
 		return err
 	case timerEnd:
 		s.end(ErrTimeout)
@@ -31,12 +31,11 @@ func (s *Server) otherUnanswered(e event, raw []byte) error {
 	return nil
 }
 
-// answer ends the transaction and keeps its response until timer J, which is
-// zero over a reliable transport.
-func (s *Server) answer(raw []byte) {
-	l := s.layer
-	if !s.flow.Proto().Reliable() {
-		l.answered.keep(l.withMethod(s.key, string(s.req.Method)), s.merge, s.flow, raw, 64*l.cfg.T1)
+// keep ends the transaction and keeps its response until timer J, which is zero
+// over a reliable transport.
+func (s *Server) keep(raw []byte) {
+	if l := s.layer; !s.flow.Proto().Reliable() {
+		l.answered.keep(answer{key: s.answer, branch: s.key, flow: s.flow, raw: raw}, 64*l.cfg.T1)
 	}
 	s.end(nil)
 }
