@@ -1,0 +1,284 @@
+package ua
+
+import (
+	"errors"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/emiago/sipgo/sip"
+
+	"github.com/gosipua/gosipua/internal/memnet"
+)
+
+const bob = "sip:bob@" + peerAddr
+
+func dial(t *testing.T, p *phone) *Call {
+	t.Helper()
+	c, err := p.Dial(t.Context(), "", bob, CallOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+func TestOutgoingCall(t *testing.T) { bubble(t, testOutgoingCall) }
+
+func testOutgoingCall(t *testing.T) {
+	r, p := setUp(t, Account{AuthPass: "secret", Display: "Alice"})
+	defer p.stop()
+	c := dial(t, p)
+	inv, m := r.request(sip.INVITE)
+	if got := inv.Recipient.String(); got != bob {
+		t.Errorf("Request-URI %s", got)
+	}
+	if !strings.HasPrefix(inv.From().Value(), `"Alice" <sip:alice@192.0.2.1>;tag=`) || header(inv, "Contact") != "<sip:alice@192.0.2.10:5060>" {
+		t.Errorf("From %s, Contact %s", inv.From().Value(), header(inv, "Contact"))
+	}
+	r.reply(inv, m.from, 407, "b1", "", strings.Replace(ask, "WWW-", "Proxy-", 1))
+	r.request(sip.ACK)
+	again, m := r.request(sip.INVITE)
+	if again.GetHeader("Proxy-Authorization") == nil || again.CSeq().SeqNo != inv.CSeq().SeqNo+1 || again.From().Value() != inv.From().Value() {
+		t.Errorf("after the challenge:\n%s", again)
+	}
+	r.reply(again, m.from, 180, "b1", "")
+	synctest.Wait()
+	if c.State() != Ringing {
+		t.Errorf("state %s after 180", c.State())
+	}
+	r.reply(again, m.from, 200, "b1", peerSDP(), "Contact: <sip:bob@192.0.2.1:5060>", "Record-Route: <sip:192.0.2.1;lr>")
+	ack, _ := r.request(sip.ACK)
+	if ack.CSeq().SeqNo != again.CSeq().SeqNo || header(ack, "Route") != "<sip:192.0.2.1;lr>" || ack.GetHeader("Proxy-Authorization") == nil {
+		t.Errorf("ACK:\n%s", ack)
+	}
+	// The 200 again: the ACK again.
+	r.reply(again, m.from, 200, "b1", peerSDP(), "Contact: <sip:bob@192.0.2.1:5060>")
+	if second, _ := r.request(sip.ACK); second.Via().Value() != ack.Via().Value() {
+		t.Error("the ACK was not repeated but made anew")
+	}
+	time.Sleep(time.Second)
+	if s := c.Stats(); c.State() != Established || s.TxPackets < 45 {
+		t.Errorf("state %s, %d packets sent in a second", c.State(), s.TxPackets)
+	}
+	c.Hangup()
+	bye, m := r.request(sip.BYE)
+	if bye.CSeq().SeqNo <= again.CSeq().SeqNo || bye.GetHeader("Proxy-Authorization") == nil {
+		t.Errorf("BYE:\n%s", bye)
+	}
+	r.reply(bye, m.from, 200, "", "")
+	<-c.Done()
+	if s := c.Stats(); c.Err() != nil || s.TxPackets < 45 {
+		t.Errorf("err %v, %d packets in the final counters", c.Err(), s.TxPackets)
+	}
+	if got, want := p.kinds(), "call_progress call_answered call_ended"; got != want {
+		t.Errorf("events %q, want %q", got, want)
+	}
+}
+
+func TestRefusedCall(t *testing.T) { bubble(t, testRefusedCall) }
+
+func testRefusedCall(t *testing.T) {
+	r, p := setUp(t, Account{})
+	defer p.stop()
+	c := dial(t, p)
+	inv, m := r.request(sip.INVITE)
+	r.reply(inv, m.from, 486, "b1", "")
+	r.request(sip.ACK)
+	<-c.Done()
+	var status *StatusError
+	if !errors.As(c.Err(), &status) || status.Code != 486 {
+		t.Errorf("err %v, want 486", c.Err())
+	}
+}
+
+func TestNobodyAnswers(t *testing.T) { bubble(t, testNobodyAnswers) }
+
+func testNobodyAnswers(t *testing.T) {
+	_, p := setUp(t, Account{})
+	defer p.stop()
+	begin := time.Now()
+	c := dial(t, p)
+	<-c.Done()
+	if took := time.Since(begin); c.Err() == nil || took != 32*time.Second {
+		t.Errorf("err %v after %v, want a time-out after 64*T1", c.Err(), took)
+	}
+}
+
+func TestHangupWhileRinging(t *testing.T) { bubble(t, testHangupWhileRinging) }
+
+func testHangupWhileRinging(t *testing.T) {
+	r, p := setUp(t, Account{})
+	defer p.stop()
+	c := dial(t, p)
+	inv, m := r.request(sip.INVITE)
+	c.Hangup()
+	r.quiet(100 * time.Millisecond) // RFC 3261 section 9.1: not before a provisional
+	r.reply(inv, m.from, 180, "b1", "")
+	cancel, cm := r.request(sip.CANCEL)
+	r.reply(cancel, cm.from, 200, "b1", "")
+	r.reply(inv, m.from, 487, "b1", "")
+	r.request(sip.ACK)
+	<-c.Done()
+	if c.Err() != nil {
+		t.Errorf("err %v: hanging up is no failure", c.Err())
+	}
+}
+
+func TestAnswerCrossesTheCancel(t *testing.T) { bubble(t, testAnswerCrossesTheCancel) }
+
+func testAnswerCrossesTheCancel(t *testing.T) {
+	r, p := setUp(t, Account{})
+	defer p.stop()
+	c := dial(t, p)
+	inv, m := r.request(sip.INVITE)
+	r.reply(inv, m.from, 180, "b1", "")
+	synctest.Wait()
+	c.Hangup()
+	cancel, cm := r.request(sip.CANCEL)
+	r.reply(inv, m.from, 200, "b1", peerSDP(), "Contact: <sip:bob@192.0.2.1:5060>")
+	r.reply(cancel, cm.from, 481, "b1", "")
+	seen := map[sip.RequestMethod]bool{}
+	for range 2 {
+		got := r.next()
+		req, ok := got.Message.(*sip.Request)
+		if !ok {
+			t.Fatalf("got %s", firstLine(got))
+		}
+		seen[req.Method] = true
+		if req.Method == sip.BYE {
+			r.reply(req, got.from, 200, "", "")
+		}
+	}
+	if !seen[sip.ACK] || !seen[sip.BYE] {
+		t.Errorf("saw %v, want ACK and BYE", seen)
+	}
+	<-c.Done()
+}
+
+func TestSecondBranchOfAForkIsEnded(t *testing.T) { bubble(t, testFork) }
+
+func testFork(t *testing.T) {
+	r, p := setUp(t, Account{})
+	defer p.stop()
+	c := dial(t, p)
+	inv, m := r.request(sip.INVITE)
+	for _, tag := range []string{"b1", "b2"} {
+		r.reply(inv, m.from, 200, tag, peerSDP(), "Contact: <sip:bob@192.0.2.1:5060>")
+	}
+	acks, byes := map[string]bool{}, map[string]bool{}
+	for range 3 {
+		got := r.next()
+		req, ok := got.Message.(*sip.Request)
+		if !ok {
+			t.Fatalf("got %s", firstLine(got))
+		}
+		tag, _ := req.To().Params.Get("tag")
+		if req.Method == sip.BYE {
+			byes[tag] = true
+			r.reply(req, got.from, 200, "", "")
+		} else {
+			acks[tag] = true
+		}
+	}
+	if !acks["b1"] || !acks["b2"] || !byes["b2"] || byes["b1"] {
+		t.Errorf("acknowledged %v, ended %v: want both, and b2", acks, byes)
+	}
+	if c.State() != Established {
+		t.Errorf("state %s", c.State())
+	}
+}
+
+func TestEarlyMediaThen200WithoutSDP(t *testing.T) { bubble(t, testEarlyMedia) }
+
+func testEarlyMedia(t *testing.T) {
+	r, p := setUp(t, Account{})
+	defer p.stop()
+	c := dial(t, p)
+	inv, m := r.request(sip.INVITE)
+	r.reply(inv, m.from, 183, "b1", peerSDP())
+	time.Sleep(time.Second)
+	if s := c.Stats(); s.TxPackets < 45 {
+		t.Errorf("%d packets a second after 183 with an answer", s.TxPackets)
+	}
+	r.reply(inv, m.from, 200, "b1", "", "Contact: <sip:bob@192.0.2.1:5060>")
+	r.request(sip.ACK)
+	r.quiet(time.Minute)
+	if c.State() != Established {
+		t.Errorf("state %s", c.State())
+	}
+}
+
+func TestUselessAnswerEndsTheCall(t *testing.T) { bubble(t, testUselessAnswer) }
+
+func testUselessAnswer(t *testing.T) {
+	r, p := setUp(t, Account{})
+	defer p.stop()
+	c := dial(t, p)
+	inv, m := r.request(sip.INVITE)
+	r.reply(inv, m.from, 200, "b1", strings.Replace(peerSDP(), "4000 RTP/AVP", "0 RTP/AVP", 1), "Contact: <sip:bob@192.0.2.1:5060>")
+	for range 2 {
+		got := r.next()
+		if req, ok := got.Message.(*sip.Request); ok && req.Method == sip.BYE {
+			r.reply(req, got.from, 200, "", "")
+		}
+	}
+	<-c.Done()
+	if !errors.Is(c.Err(), ErrNoAnswer) {
+		t.Errorf("err %v, want ErrNoAnswer", c.Err())
+	}
+}
+
+func TestTwoPhonesTalk(t *testing.T) { bubble(t, testTwoPhonesTalk) }
+
+func testTwoPhonesTalk(t *testing.T) {
+	n := memnet.New()
+	echo := startPhone(t, n, "192.0.2.20", func(c *Config) {
+		c.Accounts = []Account{{AOR: "sip:echo@192.0.2.20", Answer: AnswerEcho}}
+	})
+	defer echo.stop()
+	caller := startPhone(t, n, phoneAddr, alice(Account{}))
+	defer caller.stop()
+	c, err := caller.Dial(t.Context(), "", "echo@192.0.2.20", CallOptions{Source: "ausine,1000,-10"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(5 * time.Second)
+	s := c.Stats()
+	if s.RxPackets < 200 || s.Lost != 0 || s.Level < -14 || s.Level > -6 {
+		t.Errorf("%d packets came back, %d lost, level %.1f dBFS; want 1 kHz at -10 dBFS", s.RxPackets, s.Lost, s.Level)
+	}
+	if err := c.SendDTMF(t.Context(), "42#"); err != nil {
+		t.Error(err)
+	}
+	time.Sleep(3 * time.Second)
+	var digits string
+	for _, e := range echo.events {
+		if e.Kind == CallDTMF {
+			digits += string(e.Digit)
+		}
+	}
+	if digits != "42#" {
+		t.Errorf("digits %q arrived, want 42#", digits)
+	}
+	other := echo.event(t, CallAnswered).Call
+	other.Hangup() // the callee ends it this time
+	<-c.Done()
+	<-other.Done()
+}
+
+func TestDialErrors(t *testing.T) { bubble(t, testDialErrors) }
+
+func testDialErrors(t *testing.T) {
+	_, p := setUp(t, Account{MaxCalls: 1})
+	defer p.stop()
+	for _, tc := range []struct{ aor, uri string }{{"sip:carol@x", bob}, {"", "mailto:x@y"}, {"", "sip:a b@c"}, {"", "sip:a@h:99999"}} {
+		if _, err := p.Dial(t.Context(), tc.aor, tc.uri, CallOptions{}); err == nil {
+			t.Errorf("Dial(%q, %q) works", tc.aor, tc.uri)
+		}
+	}
+	dial(t, p)
+	if _, err := p.Dial(t.Context(), "", bob, CallOptions{}); err == nil || !strings.Contains(err.Error(), "max_calls") {
+		t.Errorf("a call too many: %v", err)
+	}
+}
