@@ -36,7 +36,7 @@ const (
 	Optimistic
 	// DADFailed: another host has this address. Nothing retries DAD.
 	DADFailed
-	// Deprecated: its preferred lifetime is over: good for what uses it, not to be chosen anew (RFC 4862 section 5.5.4).
+	// Deprecated says that its preferred lifetime is over: good for what uses it, not to be chosen anew (RFC 4862 section 5.5.4).
 	Deprecated
 	// Temporary: a privacy address that is replaced every day or so (RFC 8981).
 	Temporary

@@ -2,6 +2,7 @@ package transport
 
 import (
 	"context"
+	"errors"
 	"net"
 	"net/netip"
 	"slices"
@@ -39,6 +40,19 @@ type Target struct {
 // source is the kernel's choice if the policy allows that one for new flows,
 // else the best that it does. Errors are *FlowError, or match ErrNoAddress.
 func (m *Manager) Flow(ctx context.Context, t Target) (*Flow, error) {
+	f, err := m.flow(ctx, t)
+	if !errors.Is(err, ErrAddressGone) {
+		return f, err
+	}
+	// Run is in the middle of a change, and the view is older than the sockets.
+	// When it is through, another address may serve.
+	if err := m.do(ctx, func(time.Time) {}); err != nil {
+		return nil, err
+	}
+	return m.flow(ctx, t)
+}
+
+func (m *Manager) flow(ctx context.Context, t Target) (*Flow, error) {
 	if err := m.waitReady(ctx); err != nil {
 		return nil, err
 	}

@@ -3,6 +3,7 @@ package ua
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -94,10 +95,16 @@ func ParseURI(s string) error {
 
 // parseTarget is parseURI with "sip:" supplied where the user left it out.
 func parseTarget(s string) (sip.Uri, error) {
-	if !strings.HasPrefix(strings.ToLower(s), "sip:") && !strings.HasPrefix(strings.ToLower(s), "sips:") {
+	if !hasScheme(s) {
 		s = "sip:" + s
 	}
 	return parseURI(s)
+}
+
+// hasScheme tells "tel:+123" from "host:5060", which look alike.
+func hasScheme(s string) bool {
+	scheme, _, ok := strings.Cut(strings.ToLower(s), ":")
+	return ok && slices.Contains([]string{"sip", "sips", "tel", "mailto", "http", "https", "im", "pres", "urn", "xmpp"}, scheme)
 }
 
 func parseURI(s string) (sip.Uri, error) {

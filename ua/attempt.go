@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/emiago/sipgo/sip"
 
@@ -11,8 +12,12 @@ import (
 	"github.com/gosipua/gosipua/ua/transaction"
 )
 
-// maxMoves is how often a request is sent anew because the address under it went away while it was unanswered.
-const maxMoves = 3
+const (
+	// maxMoves is how often a request is sent anew because the address under it went away while it was unanswered.
+	maxMoves = 3
+	// moveTimeout is how long such a request waits for another address: DAD takes 2 s.
+	moveTimeout = 10 * time.Second
+)
 
 // attempt is one request on its way to the first of several targets that answers (RFC 3263 section 4.3, RFC 3261 section
 // 8.1.2). Names are resolved and connections opened beside the queue; build and done run on it.
@@ -28,14 +33,16 @@ type attempt struct {
 	on   func(f *transport.Flow, req *sip.Request, res *sip.Response)
 	done func(err error)
 
-	ctx    context.Context
-	cancel context.CancelFunc
-	client *transaction.Client // of the target being tried
-	next   []target            // still to be tried
-	moves  int
-	sent   bool // at least one request has left
-	over   bool // on has seen a final response, or done was called, or stop
-	last   error
+	ctx      context.Context
+	cancel   context.CancelFunc
+	client   *transaction.Client // of the target being tried
+	next     []target            // still to be tried
+	sent     bool                // at least one request has left
+	moves    int
+	gen      uint64    // of the transport snapshot that the targets were sought under
+	deadline time.Time // for finding another address, after a move
+	over     bool      // on has seen a final response, or done was called, or stop
+	last     error
 }
 
 // target is a transport target and the URI it came from.
@@ -47,7 +54,13 @@ type target struct {
 // start begins; the attempt's functions must be set.
 func (t *attempt) start() {
 	t.ctx, t.cancel = context.WithCancel(t.agent.ctx)
+	t.begin()
+}
+
+// begin looks for targets, for the first time or after a move.
+func (t *attempt) begin() {
 	hops := t.hops
+	t.gen = t.agent.manager.Snapshot().Gen
 	go func() {
 		targets, err := t.resolve(hops)
 		t.queue(func() {
@@ -115,9 +128,11 @@ func queryFor(u sip.Uri) transport.Query {
 // tryNext opens a flow to the next target, or ends.
 func (t *attempt) tryNext() {
 	if len(t.next) == 0 {
-		t.over = true
-		t.cancel()
-		t.done(t.last)
+		if t.moves > 0 && noAddress(t.last) {
+			t.await()
+			return
+		}
+		t.end(t.last)
 		return
 	}
 	to := t.next[0]
@@ -133,6 +148,38 @@ func (t *attempt) tryNext() {
 			t.send(f, to)
 		})
 	}()
+}
+
+// await lets a request whose address went away wait for the next one.
+func (t *attempt) await() {
+	gen, last := t.gen, t.last
+	go func() {
+		ctx, cancel := context.WithDeadline(t.ctx, t.deadline)
+		defer cancel()
+		_, err := t.agent.manager.Wait(ctx, gen)
+		t.queue(func() {
+			if err != nil {
+				t.end(last)
+				return
+			}
+			t.begin()
+		})
+	}()
+}
+
+// noAddress says whether an error will pass as soon as there is another address.
+func noAddress(err error) bool {
+	return errors.Is(err, transport.ErrNoAddress) || errors.Is(err, transport.ErrAddressGone)
+}
+
+// outdated says, after a failure, whether something changed below while the attempt was under way. Whoever waits for the next
+// change has to ask this first: the change may have been the one.
+func (t *attempt) outdated() bool { return t.agent.manager.Snapshot().Gen != t.gen }
+
+func (t *attempt) end(err error) {
+	t.over = true
+	t.cancel()
+	t.done(err)
 }
 
 func (t *attempt) send(f *transport.Flow, to target) {
@@ -191,8 +238,8 @@ func (t *attempt) outcome(f *transport.Flow, req *sip.Request, res *sip.Response
 	case errors.Is(err, transport.ErrAddressGone) && t.moves < maxMoves:
 		// The address went away below us, not the peer: every target deserves another try, from another address.
 		t.moves++
-		t.last = err
-		t.start()
+		t.deadline = time.Now().Add(moveTimeout)
+		t.begin()
 	case err != nil:
 		t.last = fmt.Errorf("%s: %w", f.Remote(), err)
 		t.tryNext()

@@ -91,7 +91,7 @@ func sessionA1(algorithm, user, realm, pass, nonce, cnonce string) string {
 
 func hashOf(h hash.Hash, s string) string {
 	h.Reset()
-	io.WriteString(h, s)
+	h.Write([]byte(s))
 	return hex.EncodeToString(h.Sum(nil))
 }
 

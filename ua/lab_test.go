@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -82,7 +83,7 @@ func startPhone(t *testing.T, n *memnet.Net, addr string, change func(*Config)) 
 		}
 	}()
 	p.stop = func() { cancel(); <-gone }
-	t.Cleanup(func() { cancel() })
+	t.Cleanup(p.stop)
 	if addr != "" {
 		p.addresses(addr)
 	}
@@ -104,12 +105,18 @@ func (p *phone) addresses(addrs ...string) {
 	synctest.Wait()
 }
 
-// kinds lists what was reported, in order.
-func (p *phone) kinds() string {
+// all returns what was reported, in order.
+func (p *phone) all() []Event {
+	synctest.Wait()
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	return slices.Clone(p.events)
+}
+
+// kinds lists what was reported, in order.
+func (p *phone) kinds() string {
 	var s []string
-	for _, e := range p.events {
+	for _, e := range p.all() {
 		s = append(s, string(e.Kind))
 	}
 	return strings.Join(s, " ")
@@ -118,11 +125,9 @@ func (p *phone) kinds() string {
 // event returns the last event of a kind.
 func (p *phone) event(t *testing.T, kind EventKind) Event {
 	t.Helper()
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for i := len(p.events) - 1; i >= 0; i-- {
-		if p.events[i].Kind == kind {
-			return p.events[i]
+	for _, e := range slices.Backward(p.all()) {
+		if e.Kind == kind {
+			return e
 		}
 	}
 	t.Fatalf("no event %s", kind)
@@ -171,7 +176,7 @@ func startPeer(t *testing.T, n *memnet.Net, addr string) *peer {
 	return p
 }
 
-// next waits for the next message, at most a minute of bubble time.
+// next waits for the next message, at most a quarter of an hour of bubble time.
 func (p *peer) next() received {
 	p.t.Helper()
 	select {
@@ -179,9 +184,9 @@ func (p *peer) next() received {
 		if ok {
 			return m
 		}
-	case <-time.After(time.Minute):
+	case <-time.After(15 * time.Minute):
 	}
-	p.t.Fatal("nothing came in a minute")
+	p.t.Fatal("nothing came")
 	return received{}
 }
 
@@ -202,7 +207,7 @@ func (p *peer) response(code int) *sip.Response {
 	for {
 		m := p.next()
 		res, ok := m.Message.(*sip.Response)
-		if ok && res.StatusCode == 100 {
+		if ok && res.StatusCode == sip.StatusTrying {
 			continue
 		}
 		if !ok || res.StatusCode != code {

@@ -80,11 +80,14 @@ func (c *Call) reinvite() {
 	t.on = c.reinviteAnswered
 	t.done = func(err error) {
 		c.busy = nil
-		if !t.sent {
+		switch {
+		case t.sent:
+			c.bye(err) // RFC 3261 section 14.1: unanswered, as 408
+		case t.outdated():
+			c.check()
+		default:
 			c.strandedFor(err)
-			return
 		}
-		c.bye(err) // RFC 3261 section 14.1: unanswered, as 408
 	}
 	c.busy = t
 	t.start()

@@ -157,7 +157,7 @@ func testGlareFromThePeer(t *testing.T) {
 	r.within("INVITE", ok, netip.MustParseAddrPort("192.0.2.11:5060"), 2, peerSDP())
 	for {
 		m := r.next()
-		if res, isRes := m.Message.(*sip.Response); isRes && res.StatusCode != 100 {
+		if res, isRes := m.Message.(*sip.Response); isRes && res.StatusCode != sip.StatusTrying {
 			if res.StatusCode != 491 {
 				t.Errorf("got %d, want 491", res.StatusCode)
 			}

@@ -23,6 +23,8 @@ const (
 	// calm is the least time between a binding and the next REGISTER that a lost connection causes: a registrar that closes
 	// each connection after answering must not start a storm.
 	calm = 4 * time.Second
+	// settle is how long a registration may be without any usable address before that is worth a word.
+	settle = 500 * time.Millisecond
 	// maxChallenges bounds the rounds of one REGISTER or INVITE with a peer that challenges for ever.
 	maxChallenges = 4
 )
@@ -281,14 +283,28 @@ func (r *registration) refused(res *sip.Response) {
 
 // failed takes the end of a REGISTER without a usable answer.
 func (r *registration) failed(err error) {
-	sent := r.busy.sent
+	t := r.busy
 	r.busy = nil
 	if r.leaving {
 		r.finish()
 		return
 	}
+	if !t.sent && t.outdated() {
+		r.begin()
+		return
+	}
 	// Where nothing could even be sent, a change of addresses or links is a reason not to wait for the alarm.
-	r.waiting = !sent
+	r.waiting = !t.sent
+	if noAddress(err) {
+		// One address giving way to another leaves a moment without any, of which nobody wants to read.
+		r.alarm.set(settle, func() { r.later(err) })
+		return
+	}
+	r.later(err)
+}
+
+// later reports a failure and tries again after a while.
+func (r *registration) later(err error) {
 	r.fails++
 	r.report(err, r.backoff())
 }

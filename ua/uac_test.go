@@ -68,6 +68,7 @@ func testOutgoingCall(t *testing.T) {
 	}
 	r.reply(bye, m.from, 200, "", "")
 	<-c.Done()
+	synctest.Wait()
 	if s := c.Stats(); c.Err() != nil || s.TxPackets < 45 {
 		t.Errorf("err %v, %d packets in the final counters", c.Err(), s.TxPackets)
 	}
@@ -245,15 +246,15 @@ func testTwoPhonesTalk(t *testing.T) {
 	}
 	time.Sleep(5 * time.Second)
 	s := c.Stats()
-	if s.RxPackets < 200 || s.Lost != 0 || s.Level < -14 || s.Level > -6 {
-		t.Errorf("%d packets came back, %d lost, level %.1f dBFS; want 1 kHz at -10 dBFS", s.RxPackets, s.Lost, s.Level)
+	if s.RxPackets < 200 || s.Lost != 0 || s.RxLevel < -14 || s.RxLevel > -6 {
+		t.Errorf("%d packets came back, %d lost, level %.1f dBFS; want 1 kHz at -10 dBFS", s.RxPackets, s.Lost, s.RxLevel)
 	}
 	if err := c.SendDTMF(t.Context(), "42#"); err != nil {
 		t.Error(err)
 	}
 	time.Sleep(3 * time.Second)
 	var digits string
-	for _, e := range echo.events {
+	for _, e := range echo.all() {
 		if e.Kind == CallDTMF {
 			digits += string(e.Digit)
 		}
@@ -272,7 +273,7 @@ func TestDialErrors(t *testing.T) { bubble(t, testDialErrors) }
 func testDialErrors(t *testing.T) {
 	_, p := setUp(t, Account{MaxCalls: 1})
 	defer p.stop()
-	for _, tc := range []struct{ aor, uri string }{{"sip:carol@x", bob}, {"", "mailto:x@y"}, {"", "sip:a b@c"}, {"", "sip:a@h:99999"}} {
+	for _, tc := range []struct{ aor, uri string }{{"sip:carol@x", bob}, {"", "mailto:x@y"}, {"", "tel:+123"}, {"", "sip:a b@c"}, {"", "sip:a@h:99999"}} {
 		if _, err := p.Dial(t.Context(), tc.aor, tc.uri, CallOptions{}); err == nil {
 			t.Errorf("Dial(%q, %q) works", tc.aor, tc.uri)
 		}
