@@ -105,6 +105,8 @@ func parseLink(b []byte) (linkMessage, error) {
 		m.link.set(a)
 		m.wireless = m.wireless || a.typ == unix.IFLA_WIRELESS
 	}
+	// The kernel reports that a link goes down before it ends IPv6 on it, and does not report that.
+	m.link.In6Ready = m.link.In6Ready && m.link.Up
 	return m, nil
 }
 

@@ -1,0 +1,9 @@
+package ifwatch_test
+
+import (
+	"testing"
+
+	"github.com/gosipua/gosipua/internal/netlab"
+)
+
+func TestMain(m *testing.M) { netlab.Main(m) }
