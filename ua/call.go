@@ -1,6 +1,7 @@
 package ua
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -68,11 +69,12 @@ type Call struct {
 	uas      *transaction.Server // the INVITE to answer, or answered and not yet acknowledged
 	offer    *sdp.Session        // theirs; nil if they sent none
 	resend   dialog.Retransmit
-	alarm    alarm // ringing time-out; 2xx retransmission; retry after glare; recovery
-	unacked  bool  // our 2xx has no ACK yet
-	awaiting bool  // the ACK to come brings the answer to our offer
-	waits    bool  // for a usable address, until the alarm
-	ending   bool  // hang-up was asked for and waits for the peer
+	alarm    alarm  // ringing time-out; 2xx retransmission; retry after glare; recovery
+	unacked  bool   // our 2xx has no ACK yet
+	awaiting bool   // the ACK to come brings the answer to our offer
+	waits    bool   // for a usable address, until the alarm
+	ending   bool   // hang-up was asked for and waits for the peer
+	why      string // it ended, if not for an error; "" = we hung up
 
 	mu    sync.Mutex
 	state State
@@ -360,8 +362,12 @@ func (c *Call) finish(err error) {
 	c.state, c.err = Ended, err
 	c.mu.Unlock()
 	c.agent.drop(c)
-	c.log.InfoContext(c.agent.ctx, "call ended", slog.Any("err", err))
-	c.agent.events.put(Event{Kind: CallEnded, Account: c.account.AOR, Call: c, Err: err})
+	why := cmp.Or(c.why, "hung up here")
+	if err != nil {
+		why = err.Error()
+	}
+	c.log.InfoContext(c.agent.ctx, "call ended", slog.String("why", why))
+	c.agent.events.put(Event{Kind: CallEnded, Account: c.account.AOR, Call: c, Reason: why, Err: err})
 	close(c.done)
 }
 

@@ -20,7 +20,7 @@ const (
 	CallAnswered   EventKind = "call_answered"   // a 2xx was sent or received
 	CallMoved      EventKind = "call_moved"      // the peer accepted a new address of ours
 	CallDTMF       EventKind = "call_dtmf"       // Digit
-	CallEnded      EventKind = "call_ended"      // Err is nil if either side hung up, else says what went wrong
+	CallEnded      EventKind = "call_ended"      // Reason says why; Err is nil if either side hung up, else says what went wrong
 )
 
 // Event is something that happened to an account or a call.

@@ -210,6 +210,7 @@ func notAcceptable(tx *transaction.Server, err error) *sip.Response {
 func (c *Call) ring(tx *transaction.Server) {
 	tx.OnCancel(func() {
 		c.respond(tx, tx.Response(sip.StatusRequestTerminated, "Request Terminated"))
+		c.why = "canceled by the peer"
 		c.finish(nil)
 	})
 	tx.OnEnd(func(err error) {
@@ -225,6 +226,7 @@ func (c *Call) ring(tx *transaction.Server) {
 		c.respond(tx, res)
 		if c.agent.cfg.RingTimeout > 0 {
 			c.alarm.set(c.agent.cfg.RingTimeout, func() {
+				c.why = "nobody answered"
 				c.hangup(sip.StatusTemporarilyUnavailable, "Temporarily Unavailable")
 			})
 		}
@@ -338,6 +340,7 @@ func (c *Call) request(tx *transaction.Server) *sip.Response {
 		if c.State() == Ringing && c.uas != nil { // a BYE on an early dialog (RFC 3261 section 15.1.2)
 			c.respond(c.uas, c.uas.Response(sip.StatusRequestTerminated, "Request Terminated"))
 		}
+		c.why = "hung up by the peer"
 		c.finish(nil)
 		return tx.Response(sip.StatusOK, "OK")
 	case sip.OPTIONS:
