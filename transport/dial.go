@@ -86,8 +86,11 @@ func (m *Manager) flow(ctx context.Context, t Target) (*Flow, error) {
 // nothing from the rest.
 func (m *Manager) connect(ctx context.Context, t Target, s *site) (*Flow, error) {
 	key := dialKey{proto: t.Proto, remote: t.Addr, local: s.local}
+	if t.Proto.Secure() {
+		key.name = t.Name
+	}
 	var d *dial
-	err := m.do(ctx, func(now time.Time) { d = m.dial(now, key, s) })
+	err := m.do(ctx, func(now time.Time) { d = m.dial(now, key, s) }) //nolint:contextcheck // a dial outlives who asked for it first
 	if err != nil {
 		return nil, err
 	}

@@ -54,6 +54,11 @@ func (l *listener) open() bool { return l.state == Listening || l.state == Drain
 // refused reports whether the kernel says that the address is not there.
 func (l *listener) refused() bool { return errors.Is(l.err, syscall.EADDRNOTAVAIL) }
 
+// failedWith reports whether the last try ended with the same error as err.
+func (l *listener) failedWith(err error) bool {
+	return l.err != nil && withNumber(l.err).Error() == withNumber(err).Error()
+}
+
 // drain notes whether the address of an open listener may still begin something.
 func (l *listener) drain(s *site) {
 	l.iface = s.iface
@@ -142,7 +147,7 @@ func localPort(a net.Addr) uint16 {
 
 // failed notes that the system refused l, and when to try again.
 func (m *Manager) failed(now time.Time, l *listener, err error) {
-	changed := l.err == nil || withNumber(l.err) != withNumber(err)
+	changed := !l.failedWith(err)
 	l.state, l.err = Failed, err
 	limit := maxRetry
 	if errors.Is(err, syscall.EADDRINUSE) {
@@ -178,7 +183,7 @@ func (m *Manager) findHolder(l *listener) {
 	m.wg.Go(func() {
 		holder := portHolder(l.key.proto, want)
 		m.post(func(now time.Time) {
-			if m.listeners[l.key] != l || l.err == nil || withNumber(l.err) != withNumber(err) {
+			if m.listeners[l.key] != l || !l.failedWith(err) {
 				return // it has moved on
 			}
 			l.holder = holder

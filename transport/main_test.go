@@ -16,7 +16,6 @@ import (
 	"github.com/gosipua/gosipua/ifwatch"
 	"github.com/gosipua/gosipua/ifwatch/ifwatchtest"
 	"github.com/gosipua/gosipua/internal/memnet"
-	"github.com/gosipua/gosipua/transport/wire"
 )
 
 func addr(s string) netip.Addr         { return netip.MustParseAddr(s) }
@@ -225,16 +224,6 @@ func answer(m Message) []byte {
 	}
 	b.WriteString("Content-Length: 0\r\n\r\n")
 	return []byte(b.String())
-}
-
-// topVia returns the topmost Via of a message that came out of the Manager.
-func topVia(t *testing.T, raw string) wire.Via {
-	t.Helper()
-	via, ok := wire.TopVia([]byte(raw))
-	if !ok {
-		t.Fatalf("no Via in %q", raw)
-	}
-	return via
 }
 
 // dial opens a connection to the Manager from a host of its own.

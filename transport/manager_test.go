@@ -86,7 +86,9 @@ func testChangesTouchOnlyTheirOwn(t *testing.T) {
 			[]string{"address_up  [2001:db8::3]:0", "listener_up udp [2001:db8::3]:5060", "listener_up tcp [2001:db8::3]:5060"},
 		},
 		{
-			"another address goes", []ifwatch.Addr{usual()[1], third}, 0,
+			"another address goes",
+			[]ifwatch.Addr{usual()[1], third},
+			0,
 			[]string{"address_down  192.0.2.1:0", "listener_down udp 192.0.2.1:5060", "listener_down tcp 192.0.2.1:5060"},
 		},
 		{

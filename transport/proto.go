@@ -1,6 +1,7 @@
 package transport
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"strconv"
@@ -63,41 +64,53 @@ type Listen struct {
 // ParseListen reads TRANSPORT:PORT or TRANSPORT:ADDRESS:PORT, such as udp:5060,
 // udp:192.0.2.1:5060, tcp:[fe80::1%eth0]:5060 and ws:8080/path.
 func ParseListen(s string) (Listen, error) {
+	l, err := parseListen(s)
+	if err != nil {
+		return Listen{}, fmt.Errorf("listen %q: %w", s, err)
+	}
+	return l, nil
+}
+
+func parseListen(s string) (Listen, error) {
 	proto, rest, ok := strings.Cut(s, ":")
 	l := Listen{Proto: Proto(proto)}
 	if !ok || !l.Proto.known() {
-		return Listen{}, fmt.Errorf("listen %q: want TRANSPORT:PORT or TRANSPORT:ADDRESS:PORT with a transport of udp, tcp, tls, ws, wss", s)
+		return l, errors.New("want TRANSPORT:PORT or TRANSPORT:ADDRESS:PORT with a transport of udp, tcp, tls, ws, wss")
 	}
-	if l.Proto == WS || l.Proto == WSS {
-		if i := strings.IndexByte(rest, '/'); i >= 0 {
-			rest, l.Path = rest[:i], rest[i:]
-		}
+	if i := strings.IndexByte(rest, '/'); i >= 0 && (l.Proto == WS || l.Proto == WSS) {
+		rest, l.Path = rest[:i], rest[i:]
 	}
-	port := rest
-	if strings.Contains(rest, ":") {
-		i := strings.LastIndexByte(rest, ':')
-		host := rest[:i]
-		port = rest[i+1:]
-		if strings.HasPrefix(host, "[") && strings.HasSuffix(host, "]") {
-			host = host[1 : len(host)-1]
-		} else if strings.Contains(host, ":") {
-			return Listen{}, fmt.Errorf("listen %q: an IPv6 address stands in brackets", s)
-		}
-		a, err := netip.ParseAddr(host)
+	if i := strings.LastIndexByte(rest, ':'); i >= 0 {
+		a, err := parseListenAddr(rest[:i])
 		if err != nil {
-			return Listen{}, fmt.Errorf("listen %q: %q is not an IP address", s, host)
+			return l, err
 		}
-		if err := checkListenAddr(a); err != nil {
-			return Listen{}, fmt.Errorf("listen %q: %w", s, err)
-		}
-		l.Addr = a.Unmap()
+		l.Addr, rest = a, rest[i+1:]
 	}
-	n, err := strconv.ParseUint(port, 10, 16)
+	port, err := strconv.ParseUint(rest, 10, 16)
 	if err != nil {
-		return Listen{}, fmt.Errorf("listen %q: %q is not a port (0 to 65535)", s, port)
+		return l, fmt.Errorf("%q is not a port (0 to 65535)", rest)
 	}
-	l.Port = uint16(n)
+	l.Port = uint16(port)
 	return l, nil
+}
+
+func parseListenAddr(host string) (netip.Addr, error) {
+	inner, bracket := strings.CutPrefix(host, "[")
+	if bracket {
+		inner, bracket = strings.CutSuffix(inner, "]")
+	}
+	a, err := netip.ParseAddr(inner)
+	switch {
+	case strings.Contains(host, ":") && !bracket:
+		return a, errors.New("an IPv6 address stands in brackets")
+	case err != nil:
+		return a, fmt.Errorf("%q is not an IP address", host)
+	case bracket && !a.Is6():
+		return a, errors.New("only an IPv6 address stands in brackets")
+	}
+	a = a.Unmap()
+	return a, checkListenAddr(a)
 }
 
 // checkListenAddr says why a cannot be listened on by any host.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"github.com/gosipua/gosipua/ifwatch"
@@ -82,6 +83,7 @@ type resolution struct {
 
 	targets []Target
 	left    []netip.Addr // what cannot be reached
+	why     error        // what was wrong with the last of these, if it was that
 }
 
 // defaultProto is the transport where neither URI nor DNS name one (RFC 3263
@@ -191,30 +193,12 @@ func (r *resolution) add(p Proto, a netip.Addr, port uint16) {
 		port = p.Port()
 	}
 	a = a.Unmap()
-	t := Target{Proto: p, Addr: netip.AddrPortFrom(a, port), Name: r.host}
-	if !r.reachable(a) {
-		r.left = append(r.left, a)
+	to, err := r.view.canonical(netip.AddrPortFrom(a, port))
+	if err != nil || !slices.ContainsFunc(r.view.sites, func(s *site) bool { return s.fits(to.Addr()) }) {
+		r.left, r.why = append(r.left, a), err
 		return
 	}
-	r.targets = append(r.targets, t)
-}
-
-// reachable reports whether there is a local address of the family and scope.
-func (r *resolution) reachable(a netip.Addr) bool {
-	for _, s := range r.view.sites {
-		to := a
-		if needsZone(to) && to.Zone() == "" {
-			to = to.WithZone(s.local.Zone())
-		} else if needsZone(to) {
-			if zone, err := r.view.zone(to); err == nil {
-				to = to.WithZone(zone)
-			}
-		}
-		if s.fits(to) {
-			return true
-		}
-	}
-	return false
+	r.targets = append(r.targets, Target{Proto: p, Addr: netip.AddrPortFrom(a, port), Name: r.host})
 }
 
 func (r *resolution) result() ([]Target, error) {
@@ -223,6 +207,9 @@ func (r *resolution) result() ([]Target, error) {
 	}
 	if len(r.left) == 0 {
 		return nil, fmt.Errorf("%s has no address", r.host)
+	}
+	if r.why != nil {
+		return nil, r.why
 	}
 	text := r.view.unusable(Target{Addr: netip.AddrPortFrom(r.left[0], 1)}).Error()
 	if _, perr := netip.ParseAddr(r.host); perr != nil {

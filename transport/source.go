@@ -116,7 +116,7 @@ func (s *site) fits(remote netip.Addr) bool {
 		return false
 	case local.IsLoopback() || remote.IsLoopback():
 		return local.IsLoopback() && remote.IsLoopback()
-	case needsZone(local) && needsZone(remote):
+	case needsZone(remote):
 		return local.Zone() == remote.Zone()
 	case local.IsLinkLocalUnicast() && !s.advertise:
 		return remote.IsLinkLocalUnicast()
@@ -194,7 +194,7 @@ func (v *view) unusable(t Target) error {
 		case s.fits(remote):
 			why = append(why, fmt.Sprintf("nothing listens on %s %s", t.Proto, s.shown))
 		case !s.verdict.NewFlows:
-			why = append(why, fmt.Sprintf("%s on %s: %s", s.shown, s.iface, s.why))
+			why = append(why, fmt.Sprintf("%s on %s: %s", s.shown, s.iface, s.verdict.Reason.Text()))
 		}
 	}
 	if len(why) > maxReasons {

@@ -317,8 +317,9 @@ func testStreamLimits(t *testing.T) {
 	go watch("silent", silent)
 	go watch("slow", slow)
 	w.send(idle, options("TCP", "192.0.2.9"))
+	w.one()
 	w.send(quiet, options("TCP", "192.0.2.9"))
-	f := w.received()[1].Flow
+	f := w.one().Flow
 	go watch("idle", idle)
 	go func() {
 		for range 40 { // a byte a second is not enough
@@ -339,6 +340,7 @@ func testStreamLimits(t *testing.T) {
 	if !slices.Equal(got, want) {
 		t.Errorf("got\n  %s\nwant\n  %s", strings.Join(got, "\n  "), strings.Join(want, "\n  "))
 	}
+	synctest.Wait()
 	if s := w.m.Stats(); s.Slow != 2 || s.Idle != 2 || s.Conns != 0 || s.Accepted != 4 {
 		t.Errorf("%+v", s)
 	}

@@ -24,12 +24,12 @@ import (
 // Hooks interfere with a Net. Each may be nil. They are called with no lock
 // held, from the goroutine that sends, binds or dials.
 type Hooks struct {
-	Drop  func(from, to netip.AddrPort) bool                    // lose this datagram
-	Delay func(from, to netip.AddrPort) time.Duration           // deliver it that much later
-	Send  func(from, to netip.AddrPort) error                   // refuse to send it
-	Dial  func(from netip.Addr, to netip.AddrPort) error        // refuse this connection
-	Bind  func(network string, local netip.AddrPort) error      // refuse this socket, "udp" or "tcp"
-	Route func(to netip.AddrPort, device string) (a netip.Addr) // the answer of Source; an invalid one for the usual answer
+	Drop   func(from, to netip.AddrPort) bool                         // lose this datagram
+	Delay  func(from, to netip.AddrPort) time.Duration                // deliver it that much later
+	Send   func(from, to netip.AddrPort) error                        // refuse to send it
+	Dial   func(from netip.Addr, to netip.AddrPort) error             // refuse this connection
+	Bind   func(network string, local netip.AddrPort) error           // refuse this socket, "udp" or "tcp"
+	Source func(to netip.AddrPort, device string) (netip.Addr, error) // what Host.Source answers
 }
 
 // A Net is a network. New makes one. All methods of this package may be called
@@ -127,10 +127,8 @@ func (h *Host) Inject(network string, local netip.AddrPort, err error) bool {
 
 // Source returns the host's first address of remote's family and scope.
 func (h *Host) Source(_ context.Context, remote netip.AddrPort, device string) (netip.Addr, error) {
-	if f := h.net.hook().Route; f != nil {
-		if a := f(remote, device); a.IsValid() {
-			return a, nil
-		}
+	if f := h.net.hook().Source; f != nil {
+		return f(remote, device)
 	}
 	to := remote.Addr()
 	if to.IsLoopback() {

@@ -108,7 +108,7 @@ func testHooks(t *testing.T) {
 			}
 			return nil
 		},
-		Route: func(netip.AddrPort, string) netip.Addr { return addr("192.0.2.77") },
+		Source: func(netip.AddrPort, string) (netip.Addr, error) { return addr("192.0.2.77"), nil },
 	})
 	start := time.Now()
 	for _, s := range []string{"late", "early", "soon after"} {
