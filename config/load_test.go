@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -338,6 +339,27 @@ func paths(n *yaml.Node, path string) []string {
 	default:
 	}
 	return out
+}
+
+func TestReadmeHasEveryKey(t *testing.T) {
+	data, err := os.ReadFile("../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, row := range regexp.MustCompile("(?m)^\\| `([a-z_.\\[\\]]+)` \\|").FindAllStringSubmatch(string(data), -1) {
+		got = append(got, row[1])
+	}
+	var want []string
+	known := yamlpos.Keys(fileKeys{})
+	for i, key := range known {
+		if i+1 == len(known) || !strings.HasPrefix(known[i+1], key+".") && !strings.HasPrefix(known[i+1], key+"[]") {
+			want = append(want, key)
+		}
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("the README's table has the keys\n%q\nknown are\n%q", got, want)
+	}
 }
 
 func FuzzLoad(f *testing.F) {

@@ -19,8 +19,9 @@ func callCommand() command {
 	return command{
 		name: "call", args: "[-f FILE] [--account AOR] [--duration D] [--source S] [--player P] [--json] URI",
 		short: "make one call and say how good it was",
-		long: `Calls URI (sip:USER@HOST, or USER in the account's domain), prints its progress, and how good the audio was when
-the call has ended. Exit code 0 if it was answered, 1 if not.
+		long: `Calls URI (sip:USER@HOST, or USER in the account's domain), prints its
+progress, and how good the audio was when the call has ended. Exit code 0 if
+it was answered, 1 if not.
 
 The account is the first of the configuration, or the one that --account
 names; without a configuration the call is anonymous. The call uses ports of

@@ -20,10 +20,11 @@ const demoLimit = 12 * time.Second
 func demoCommand() command {
 	return command{
 		name: "demo", args: "[--messages]", short: "a registrar, two phones and a call inside this process",
-		long: `Starts a registrar with digest authentication and two phones on free ports of
-the loopback interface, lets one call the other through it, and checks what each of
-them heard: the tone of the other, and how many packets were lost. It prints every SIP
-message on the way. Exit code 0 if all of that was right, 1 if not.`,
+		long: `Starts a registrar with digest authentication and two phones on free ports
+of the loopback interface, lets one call the other through it, and checks
+what each of them heard: the tone of the other, and how many packets were
+lost. It prints every SIP message on the way. Exit code 0 if all of that was
+right, 1 if not.`,
 		setup: func(p *program, fs *flag.FlagSet) func([]string) error {
 			whole := fs.Bool("messages", false, "print SIP messages whole, not just their first lines")
 			var logs logFlags

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"flag"
 	"fmt"
 	"io"
@@ -29,9 +30,9 @@ func (p *program) overview() string {
 	b.WriteString("A SIP user agent that follows the usable addresses of this host.\n\n")
 	t := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
 	for _, c := range commands() {
-		fmt.Fprintf(t, "  %s\t%s\n", usageLine(c), c.short)
+		fmt.Fprintf(t, "  %s\t%s\n", strings.TrimSpace("gosipua "+cmp.Or(c.name, c.args)), c.short)
 	}
-	fmt.Fprint(t, "  gosipua help [COMMAND]\tthis, or more about one command\n")
+	fmt.Fprint(t, "  gosipua help\tthis; gosipua help COMMAND says more about one command\n")
 	_ = t.Flush()
 	fmt.Fprintf(&b, "\nNot yet supported: %s.\n", strings.Join(laterCommands(), ", "))
 	b.WriteString("\nExit codes: 0 good, 1 what was asked for failed, 2 usage or configuration, 70 internal error.\n")
