@@ -488,6 +488,29 @@ func TestClosingTheLayerBeforeTheRequestWasWritten(t *testing.T) {
 	})
 }
 
+func TestFlowDownEndsItsOwnTransactionsOnly(t *testing.T) {
+	var s *Server
+	inLab(t, transport.UDP, Config{OnRequest: keeping(&s)}, func(b *lab) {
+		other := newFakeFlow(transport.UDP)
+		id := sip.CallIDHeader("call-2@198.51.100.7")
+		req := request(sip.OPTIONS)
+		req.ReplaceHeader(&id)
+		if _, err := b.layer.sendOn(b.flow, req, b.on); err != nil {
+			t.Fatal(err)
+		}
+		b.receive(incoming{method: "INVITE"}.String())
+		kept := s
+		b.receiveOn(other, incoming{method: "INFO", branch: "z9hG4bK-2", cseq: 2}.String())
+		b.wait(0)
+		close(other.done)
+		b.wait(0)
+		if !s.Terminated() || kept.Terminated() || b.layer.Stats().Clients != 1 {
+			t.Errorf("ended: on the flow that is down %v, on the other %v; %d clients, want true, false, 1",
+				s.Terminated(), kept.Terminated(), b.layer.Stats().Clients)
+		}
+	})
+}
+
 // A flow that is down ends a new transaction at once, even if the end of an older
 // one still waits in its queue.
 func TestFlowDownTwice(t *testing.T) {

@@ -130,6 +130,15 @@ func TestCancelOfAnythingElseHasNoEffect(t *testing.T) {
 	})
 }
 
+// A CANCEL has the branch of its request, but is not its retransmission.
+func TestCancelOfAnAnsweredRequest(t *testing.T) {
+	inLab(t, transport.UDP, Config{OnRequest: func(s *Server) { respond(t, s, 200) }}, func(b *lab) {
+		b.receive(incoming{method: "INFO", to: "<sip:alice@192.0.2.1>;tag=x"}.String())
+		b.receive(incoming{method: "CANCEL", to: "<sip:alice@192.0.2.1>;tag=x"}.String())
+		b.trace("0.00 200 INFO", "0.00 481 CANCEL")
+	})
+}
+
 // RFC 3261 section 8.2.2.2.
 func TestMergedRequests(t *testing.T) {
 	first := incoming{method: "INVITE", branch: "z9hG4bK-way-1"}

@@ -171,6 +171,16 @@ func TestTooManyTransactions(t *testing.T) {
 	})
 }
 
+func TestRefusedWithinADialog(t *testing.T) {
+	inLab(t, transport.UDP, Config{MaxTransactions: 1, OnRequest: func(*Server) {}}, func(b *lab) {
+		b.receive(incoming{method: "INVITE", callID: "other"}.String())
+		b.receive(incoming{method: "INVITE", to: "<sip:alice@192.0.2.1>;tag=ours"}.String())
+		if got := header(b.flow.sent(t, "SIP/2.0 503"), "To"); got != "<sip:alice@192.0.2.1>;tag=ours" {
+			t.Errorf("To: %s", got)
+		}
+	})
+}
+
 func TestTooManyTransactionsOfOneCall(t *testing.T) {
 	n := 0
 	inLab(t, transport.UDP, Config{OnRequest: func(*Server) { n++ }}, func(b *lab) {

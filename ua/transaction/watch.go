@@ -38,13 +38,6 @@ func (l *Layer) unwatch(w *watch, callID string) {
 	delete(w.calls, callID)
 	if len(w.calls) == 0 {
 		close(w.stop)
-		l.forgetLocked(w)
-	}
-}
-
-// forgetLocked makes room for the next watch of the same flows.
-func (l *Layer) forgetLocked(w *watch) {
-	if l.watches[w.flow.Done()] == w {
 		delete(l.watches, w.flow.Done())
 	}
 }
@@ -57,7 +50,7 @@ func (l *Layer) await(w *watch) {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.forgetLocked(w)
+	delete(l.watches, w.flow.Done()) // a transaction that begins now wants a watch of its own
 	for id := range w.calls {
 		// It has a live transaction, or its queue still runs the end of the last.
 		if c := l.calls[id]; c != nil {
