@@ -137,7 +137,7 @@ var mistakes = []struct{ situation, doc, want string }{
 	{"interfaces with comma", "net_interface: eth0,eth1", `1:16: net_interface: "eth0,eth1" has a comma or blank in it; several names are a list: [eth0, "wl*"]`},
 	{"empty interface in a list", `net_interface: [eth0, ""]`, `1:23: net_interface: expected an interface name or a pattern, found "" (for every interface leave the key out)`},
 	{"bad pattern", `net_interface: ["wl[*"]`, `1:17: net_interface: interface pattern "wl[*": bad glob`},
-	{"interface without value", `net_interface:`, `1:15: net_interface[0]: expected an interface name, or a list of names and patterns, found nothing`},
+	{"interface without value", `net_interface:`, `1:15: net_interface: expected an interface name, or a list of names and patterns, found nothing`},
 	{"advertise to the other family", "net: {advertise: {192.0.2.1: 2001:db8::1}}", `1:30: net.advertise: 192.0.2.1 and 2001:db8::1 are not of one family`},
 	{"advertise nothing", "net: {advertise: {192.0.2.1: 0.0.0.0}}", `1:30: net.advertise: 0.0.0.0 cannot be advertised: expected an address that others reach`},
 	{"advertise for every address", "net: {advertise: {0.0.0.0: 192.0.2.1}}", `1:28: net.advertise: 0.0.0.0 is not an address that a host can have`},

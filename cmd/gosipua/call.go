@@ -53,7 +53,8 @@ type call struct {
 	uri             string
 	events          chan ua.Event
 	begun, answered time.Time
-	local           bool // this side hung up
+	local           bool   // this side hung up
+	reason          string // why it ended
 }
 
 // start checks the arguments and runs an Agent for the call.
@@ -210,6 +211,7 @@ func (c *call) event(e ua.Event) (last bool) {
 	case ua.CallDTMF:
 		c.progress("the peer pressed %c", e.Digit)
 	case ua.CallEnded:
+		c.reason = e.Reason
 		return true
 	default:
 	}

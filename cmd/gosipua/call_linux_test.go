@@ -50,7 +50,7 @@ func TestCallHearsItsOwnEcho(t *testing.T) {
 	}
 	text.Stdout.WaitFor(`(?m)^calling sip:echo@192\.0\.2\.2$`)
 	text.Stdout.WaitFor(`(?m)^answered after \d+\.\d s$`)
-	text.Stdout.WaitFor(`(?m)^ended from here after 1\.\d s$`)
+	text.Stdout.WaitFor(`(?m)^ended after 1\.\d s: hung up here$`)
 	text.Stdout.WaitFor(`(?m)^audio: PCM[AU] from 192\.0\.2\.1:\d+ to 192\.0\.2\.2:\d+$`)
 	text.Stdout.WaitFor(`(?m)^quality: sent \d+ packets, received \d+, lost 0 \(0\.0 %\), late \d+, jitter \d+\.\d ms, round trip .*, level -(19|20|21)\.\d dBFS, MOS 4\.\d$`)
 	if info, err := os.Stat(recording); err != nil || info.Size() < 8000 {
@@ -89,7 +89,7 @@ func TestCallEndsBySignal(t *testing.T) {
 	if code := p.WaitAtMost(leave); code != 0 {
 		t.Errorf("exit code %d", code)
 	}
-	p.Stdout.WaitFor(`(?m)^ended from here after `)
+	p.Stdout.WaitFor(`(?m)^ended after .*: hung up here$`)
 	phone.Stderr.WaitFor(`msg="call ended" account=sip:echo@localhost`)
 }
 
@@ -102,7 +102,7 @@ func TestCallThatThePeerEnds(t *testing.T) {
 	if code := p.WaitAtMost(leave); code != 0 {
 		t.Errorf("exit code %d", code)
 	}
-	p.Stdout.WaitFor(`(?m)^ended by the peer after `)
+	p.Stdout.WaitFor(`(?m)^ended after .*: .*peer`)
 }
 
 func TestDemo(t *testing.T) {

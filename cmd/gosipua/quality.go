@@ -19,6 +19,7 @@ type quality struct {
 	Code          int      `json:"code,omitempty"` // of the final response that refused it
 	Error         string   `json:"error,omitempty"`
 	EndedBy       string   `json:"ended_by"`         // local or remote
+	Reason        string   `json:"reason"`           // why it ended
 	AnsweredAfter float64  `json:"answered_after_s"` // seconds
 	Duration      float64  `json:"duration_s"`       // seconds, from the answer
 	Codec         string   `json:"codec"`
@@ -46,11 +47,7 @@ func (c *call) report(made *ua.Call, err error) error {
 		return enc.Encode(q)
 	}
 	if q.Answered {
-		by := "by the peer"
-		if c.local {
-			by = "from here"
-		}
-		c.progress("ended %s after %s", by, seconds(time.Duration(q.Duration*float64(time.Second))))
+		c.progress("ended after %s: %s", seconds(time.Duration(q.Duration*float64(time.Second))), c.reason)
 		c.progress("%s", q)
 	}
 	return nil
@@ -63,7 +60,7 @@ const silence = -96
 func (c *call) quality(made *ua.Call, err error) quality {
 	s := made.Stats()
 	q := quality{
-		URI: made.Peer(), Account: made.Account(), Answered: !c.answered.IsZero(), EndedBy: "remote",
+		URI: made.Peer(), Account: made.Account(), Answered: !c.answered.IsZero(), EndedBy: "remote", Reason: c.reason,
 		Codec: s.Codec, Sent: s.TxPackets, Received: s.RxPackets, Lost: s.Lost, Late: s.Late, Duplicate: s.Duplicate, Reordered: s.Reordered,
 		Jitter: round(s.Jitter.Seconds()*1000, 2), MOS: finite(s.MOS, s.MOS > 0), Level: finite(s.RxLevel, s.RxLevel > silence),
 		RoundTrip: finite(s.RTT.Seconds()*1000, s.RTT > 0),

@@ -66,9 +66,14 @@ func (a *At[T]) decodeYAML(d *decoder, n *yaml.Node, path string, f fieldInfo) b
 
 // decodeYAML makes Many a selfDecoder.
 func (m *Many[T]) decodeYAML(d *decoder, n *yaml.Node, path string, f fieldInfo) bool {
-	if target := resolve(n); target.Kind == yaml.ScalarNode {
-		n = &yaml.Node{Kind: yaml.SequenceNode, Line: n.Line, Column: n.Column, Content: []*yaml.Node{n}}
-	} else if target.Kind != yaml.SequenceNode {
+	switch target := resolve(n); target.Kind {
+	case yaml.ScalarNode:
+		var one At[T]
+		ok := one.decodeYAML(d, n, path, f)
+		*m = Many[T]{one}
+		return ok
+	case yaml.SequenceNode:
+	default:
 		return d.mismatch(n, path, f.wanted("one value or a list"))
 	}
 	var list []At[T]
