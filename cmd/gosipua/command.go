@@ -108,7 +108,7 @@ func (p *program) run(c command, args []string) error {
 // flagText writes flags as the help does: --json, not -json.
 func flagText(err error) string {
 	text := strings.Replace(err.Error(), "flag provided but not defined: -", "unknown flag: -", 1)
-	if i := strings.Index(text, " -"); i >= 0 {
+	if i := strings.LastIndex(text, " -"); i >= 0 {
 		name, _, _ := strings.Cut(text[i+2:], " ")
 		if len(strings.TrimSuffix(name, ":")) > 1 {
 			text = text[:i] + " -" + text[i+1:]

@@ -61,7 +61,7 @@ func (p *program) demo(whole bool, log *slog.Logger) error {
 	show := scroll{program: p, begin: time.Now(), whole: whole}
 	report, err := demo.Run(ctx, demo.Config{Links: links, Message: show.message, Step: show.step, Log: log})
 	if err != nil {
-		return fmt.Errorf("the demonstration failed: %w", err)
+		return &hintError{fmt.Errorf("the demonstration failed: %w", err), "gosipua addrs shows what may be used; --log-level debug what happened", exitFailed}
 	}
 	show.step(fmt.Sprintf("registered after %s, answered after %s, talked for %s",
 		milliseconds(report.Registered), milliseconds(report.Answered), seconds(report.Talked)))

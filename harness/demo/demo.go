@@ -6,6 +6,7 @@
 package demo
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -72,9 +73,6 @@ func Run(ctx context.Context, cfg Config) (Report, error) {
 	report, err := d.run(ctx)
 	if err == nil {
 		err = errors.Join(report.Alice.check(), report.Bob.check())
-	}
-	if err != nil && ctx.Err() != nil {
-		err = errors.Join(err, context.Cause(ctx))
 	}
 	return report, err
 }
@@ -198,20 +196,31 @@ func (d *demo) transport() transport.Config {
 	return transport.Config{Links: d.cfg.Links, Listen: []transport.Listen{{Proto: transport.UDP, Addr: d.cfg.Addr}}, Log: d.cfg.Log}
 }
 
+// opening is how long a listener on loopback may take; it takes milliseconds.
+const opening = 3 * time.Second
+
 // listener waits for the listener of a transport, and gives the address it is at.
 func (d *demo) listener(ctx context.Context, name string, m *transport.Manager) (netip.AddrPort, error) {
+	limited, cancel := context.WithTimeout(ctx, opening)
+	defer cancel()
 	for snap := m.Snapshot(); ; {
+		why := errors.New("this host does not have it")
 		for _, a := range snap.Addrs {
+			if a.Local != d.cfg.Addr {
+				continue
+			}
+			why = errors.New(a.Why)
 			for _, l := range a.Listeners {
 				if l.State == transport.Listening {
 					d.names.Store(l.Port, name)
 					return netip.AddrPortFrom(a.Local, l.Port), nil
 				}
+				why = cmp.Or(l.Err, why)
 			}
 		}
-		next, err := m.Wait(ctx, snap.Gen)
+		next, err := m.Wait(limited, snap.Gen)
 		if err != nil {
-			return netip.AddrPort{}, fmt.Errorf("%s cannot listen on %s: %w", name, d.cfg.Addr, err)
+			return netip.AddrPort{}, fmt.Errorf("%s cannot listen on %s: %w", name, d.cfg.Addr, cmp.Or(context.Cause(ctx), why))
 		}
 		snap = next
 	}
