@@ -68,7 +68,7 @@ func (l *Layer) handleRequest(c *call, m *message) {
 			return
 		}
 	}
-	s := &Server{layer: l, call: c, flow: m.flow, req: req, key: k}
+	s := &Server{layer: l, call: c, flow: m.flow, req: req, head: string(m.Raw[:len(m.Raw)-len(m.Body())]), key: k}
 	if req.Method == sip.ACK {
 		l.newACK(s)
 		return
@@ -118,7 +118,7 @@ func (l *Layer) repeated(s *Server) bool {
 		_ = l.respond(e.flow, e.raw)
 	case ok || s.call.answering(s.answer):
 		l.count.merged.Add(1)
-		l.refuse(s, s.Response(sip.StatusLoopDetected, "Merged Request"))
+		l.refuse(s, sip.StatusLoopDetected, "Merged Request")
 	default:
 		return false
 	}

@@ -29,17 +29,17 @@ func (l *Layer) bad(m *message, reason string) {
 // overloaded answers a request for which there is no room.
 func (l *Layer) overloaded(s *Server) {
 	l.count.refused.Add(1)
-	res := s.Response(sip.StatusServiceUnavailable, "Overloaded")
-	res.AppendHeader(sip.NewHeader("Retry-After", retryAfter))
-	l.refuse(s, res)
+	l.refuse(s, sip.StatusServiceUnavailable, "Overloaded", sip.NewHeader("Retry-After", retryAfter))
 }
 
 // refuse answers a request without making a transaction of it, as a stateless
 // server does (RFC 3261 section 8.2.7): its retransmission gets the same, and the
 // ACK to it is dropped.
-func (l *Layer) refuse(s *Server, res *sip.Response) {
-	if toTag(s.req) == "" {
-		res.To().Params.Add("tag", statelessTag(s.key))
+func (l *Layer) refuse(s *Server, code int, reason string, more ...sip.Header) {
+	s.tag = statelessTag(s.key)
+	res := s.Response(code, reason)
+	for _, h := range more {
+		res.AppendHeader(h)
 	}
 	res.SetBody(nil)
 	if raw, err := l.encode(res); err == nil {

@@ -18,9 +18,9 @@ type Server struct {
 	flow   flow
 	req    *sip.Request
 	key    key
-	answer key           // see Layer.answerKey
-	tag    string        // our To tag, once there is one
-	to     *sip.ToHeader // To of the request with our tag, once there is one
+	answer key    // see Layer.answerKey
+	tag    string // our To tag, once there is one
+	head   string // of the request, as it came
 
 	state serverState // nil before begin and after end
 	alarm alarm
@@ -52,39 +52,59 @@ func (s *Server) Flow() *transport.Flow {
 // Response makes a response to the request, with the headers that RFC 3261
 // section 8.2.6 copies from it: Via, From, To with our tag, which is the same in
 // all responses but a 100, Call-ID, CSeq, and Record-Route where the response
-// may begin a dialog (section 12.1.1). They are the request's own, To excepted:
-// replace them, but do not change them.
+// may begin a dialog (section 12.1.1). They are copied to the letter, as that
+// section demands. To change one of them, replace it.
 func (s *Server) Response(code int, reason string) *sip.Response {
 	res := sip.NewResponse(code, reason)
-	for _, h := range s.req.Headers() {
-		if s.copied(h, code) {
-			res.AppendHeader(h)
+	for name, value := range fields(s.head) {
+		switch {
+		case name == "To" && code != sip.StatusTrying:
+			res.AppendHeader(sip.NewHeader(name, s.tagged(value)))
+		case s.copied(name, code):
+			res.AppendHeader(sip.NewHeader(name, value))
 		}
 	}
-	res.AppendHeader(s.req.From())
-	if code == sip.StatusTrying {
-		res.AppendHeader(s.req.To())
-	} else {
-		res.AppendHeader(sip.HeaderClone(s.taggedTo()))
-	}
-	res.AppendHeader(s.req.CallID())
-	res.AppendHeader(s.req.CSeq())
 	if ua := s.layer.cfg.UserAgent; ua != "" && code != sip.StatusTrying {
 		res.AppendHeader(sip.NewHeader("Server", ua))
 	}
 	return res
 }
 
-// copied reports whether h goes into a response with this code, apart from the
-// headers that are there once.
-func (s *Server) copied(h sip.Header, code int) bool {
-	switch h.(type) {
-	case *sip.ViaHeader:
-		return true
-	case *sip.RecordRouteHeader:
-		return code > 100 && code < 300 && s.req.Method != sip.REGISTER
+// fields yields the header fields of a normalised head.
+func fields(head string) func(yield func(name, value string) bool) {
+	return func(yield func(name, value string) bool) {
+		_, rest, _ := strings.Cut(head, "\r\n") // the start line
+		for len(rest) > 0 {
+			var line string
+			line, rest, _ = strings.Cut(rest, "\r\n")
+			if name, value, ok := strings.Cut(line, ": "); ok && !yield(name, value) {
+				return
+			}
+		}
 	}
-	return code == sip.StatusTrying && strings.EqualFold(h.Name(), "Timestamp") // RFC 3261 section 8.2.6.1
+}
+
+// copied reports whether the header goes into a response with this code.
+func (s *Server) copied(name string, code int) bool {
+	switch name {
+	case "Via", "From", "To", "Call-ID", "CSeq":
+		return true
+	}
+	switch {
+	case strings.EqualFold(name, "Record-Route"):
+		return code > 100 && code < 300 && s.req.Method != sip.REGISTER
+	case strings.EqualFold(name, "Timestamp"): // RFC 3261 section 8.2.6.1
+		return code == sip.StatusTrying
+	}
+	return false
+}
+
+// tagged returns the value of the request's To with our tag.
+func (s *Server) tagged(to string) string {
+	if tag := s.localTag(); toTag(s.req) == "" {
+		return to + ";tag=" + tag
+	}
+	return to
 }
 
 // localTag returns our To tag: the request's, if it is within a dialog.
@@ -95,17 +115,6 @@ func (s *Server) localTag() string {
 		}
 	}
 	return s.tag
-}
-
-func (s *Server) taggedTo() *sip.ToHeader {
-	if s.to == nil {
-		to := *s.req.To()
-		if toTag(s.req) == "" {
-			to.Params = append(to.Params.Clone(), sip.HeaderKV{K: "tag", V: s.localTag()})
-		}
-		s.to = &to
-	}
-	return s.to
 }
 
 // Respond sends res, which Response has made; a Content-Length is added if it
