@@ -29,6 +29,9 @@ func FuzzReceive(f *testing.F) {
 			}
 		}
 		flow := newFakeFlow("udp")
+		if m.Head.Request {
+			m.SetReceived(flow.remote)
+		}
 		for range 2 {
 			again := m
 			again.Raw = bytes.Clone(m.Raw)
