@@ -58,7 +58,7 @@ func pair[T any, K comparable](old, new []T, key func(*T) K, same func(a, b *T) 
 func (c Change) String() string {
 	switch {
 	case c.OldLink != nil && c.NewLink != nil:
-		return fmt.Sprintf("link %s: %s -> %s", linkName(c), linkState(c.OldLink), linkState(c.NewLink))
+		return "link " + linkName(c) + ": " + linkChange(c.OldLink, c.NewLink)
 	case c.NewLink != nil:
 		return fmt.Sprintf("link %s: new, %s", c.NewLink.Name, linkState(c.NewLink))
 	case c.OldLink != nil:
@@ -87,6 +87,34 @@ func linkState(l *Link) string {
 		state += choose(l.LowerUp, ", carrier", ", no carrier")
 	}
 	return state + ", " + l.Oper.String()
+}
+
+// linkChange names what differs between two states of a link.
+func linkChange(from, to *Link) string {
+	var changes []string
+	was, is := linkState(from), linkState(to)
+	if was != is {
+		changes = append(changes, was+" -> "+is)
+	}
+	for _, f := range []struct {
+		name    string
+		was, is any
+	}{
+		{"running", from.Running, to.Running},
+		{"ready for IPv6", from.In6Ready, to.In6Ready},
+		{"noarp", from.NoARP, to.NoARP},
+		{"mtu", from.MTU, to.MTU},
+		{"master", from.Master, to.Master},
+		{"kind", from.Kind, to.Kind},
+		{"loopback", from.Loopback, to.Loopback},
+		{"alternative names", fmt.Sprint(from.AltNames), fmt.Sprint(to.AltNames)},
+		{"use_tempaddr", from.UseTempAddr, to.UseTempAddr},
+	} {
+		if f.was != f.is {
+			changes = append(changes, fmt.Sprintf("%s %v -> %v", f.name, f.was, f.is))
+		}
+	}
+	return strings.Join(changes, ", ")
 }
 
 func addrState(a *Addr) string {

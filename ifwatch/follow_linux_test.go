@@ -112,7 +112,7 @@ func testLinkLife(t *testing.T, k *fakeKernel, w *Watcher) {
 		t.Errorf("changed at %v with carrier %t, want %v without", got.Changed, got.Carrier(), lost)
 	}
 	time.Sleep(time.Second)
-	l.Up = false
+	l.Up, l.In6Ready = false, false
 	k.setLink(l)
 	if got, _ := settled(w).Link(2); !got.Changed.Equal(lost) {
 		t.Errorf("switched off %v after carrier was lost: changed %v after", time.Since(lost), got.Changed.Sub(began))

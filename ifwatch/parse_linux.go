@@ -105,8 +105,9 @@ func parseLink(b []byte) (linkMessage, error) {
 		m.link.set(a)
 		m.wireless = m.wireless || a.typ == unix.IFLA_WIRELESS
 	}
-	// The kernel reports that a link goes down before it ends IPv6 on it, and does not report that.
-	m.link.In6Ready = m.link.In6Ready && m.link.Up
+	// The kernel reports that a link goes down, or its MTU below what IPv6 needs (RFC 8200 section 5), before it ends IPv6
+	// on it, and does not report that.
+	m.link.In6Ready = m.link.In6Ready && m.link.Up && m.link.MTU >= 1280
 	return m, nil
 }
 
