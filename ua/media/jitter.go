@@ -40,6 +40,7 @@ const (
 type jitterBuffer struct {
 	clock    int64
 	min, max int64
+	turn     int64 // how much is played at a time
 	slots    [jitterSlots]jitterSlot
 
 	started bool   // a packet has come: the fields below hold
@@ -49,6 +50,7 @@ type jitterBuffer struct {
 
 	playing  bool
 	position int64 // extended timestamp of what is played next
+	waited   int64 // how long what was played last has waited
 	dry      bool  // the buffer ran dry, and no packet has been played since
 	stale    int   // packets in a row whose time had passed
 	shrunk   int64 // when playing last got nearer to the target
@@ -76,7 +78,7 @@ type jitterSlot struct {
 
 func newJitterBuffer(clock int, shortest, longest time.Duration) *jitterBuffer {
 	j := &jitterBuffer{clock: int64(clock)}
-	j.min, j.max = j.units(shortest), j.units(longest)
+	j.min, j.max, j.turn = j.units(shortest), j.units(longest), j.units(20*time.Millisecond)
 	for i := range j.slots {
 		j.slots[i].payload = make([]byte, 0, 320)
 	}
@@ -203,11 +205,11 @@ func (j *jitterBuffer) retarget(shrink bool) {
 func (j *jitterBuffer) wanted(now int64) int64 { return now - j.base - j.target }
 
 // delay is how long audio that comes by the fastest way waits.
-func (j *jitterBuffer) delay(now int64) time.Duration {
+func (j *jitterBuffer) delay() time.Duration {
 	if !j.playing {
 		return 0
 	}
-	return max(j.time(now-j.base-j.position), 0)
+	return max(j.time(j.waited), 0)
 }
 
 // get says what to play at now, when at least want units are needed, and how many units that lasts. With playPacket
@@ -218,6 +220,7 @@ func (j *jitterBuffer) get(now, want int64, quiet bool) (kind playKind, packet *
 		return playQuiet, nil, want
 	}
 	early := j.position - j.wanted(now)
+	j.waited = j.target - early
 	if packet == nil {
 		return j.runDry(early, want)
 	}
@@ -234,7 +237,7 @@ func (j *jitterBuffer) get(now, want int64, quiet bool) (kind playKind, packet *
 		return j.bridge(packet, min(gap, want))
 	}
 	j.consume(packet)
-	if j.excess(early, max(want, packet.duration), now, quiet) {
+	if j.excess(early, max(j.turn, packet.duration), now, quiet) {
 		j.shrunk = now
 		j.cuts++
 		return playCut, packet, 0

@@ -19,9 +19,10 @@ type fakeNet struct {
 	mu     sync.Mutex
 	conns  map[netip.AddrPort]*fakeConn
 	taken  map[netip.AddrPort]error
-	travel func(from, to netip.AddrPort, b []byte) []time.Duration
 	sent   []fakePacket // if trace is set
 	trace  bool
+	way    sync.Mutex // held while travel is called
+	travel func(from, to netip.AddrPort, b []byte) []time.Duration
 }
 
 type fakePacket struct {
@@ -74,12 +75,13 @@ func (n *fakeNet) deliver(from, to netip.AddrPort, b []byte) {
 	if n.trace {
 		n.sent = append(n.sent, p)
 	}
-	travel := n.travel
 	n.mu.Unlock()
 	delays := []time.Duration{0}
-	if travel != nil {
-		delays = travel(from, to, b)
+	n.way.Lock()
+	if n.travel != nil {
+		delays = n.travel(from, to, b)
 	}
+	n.way.Unlock()
 	for _, d := range delays {
 		if d == 0 {
 			n.arrive(p)
@@ -99,8 +101,8 @@ func (n *fakeNet) arrive(p fakePacket) {
 }
 
 func (n *fakeNet) setTravel(f func(from, to netip.AddrPort, b []byte) []time.Duration) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
+	n.way.Lock()
+	defer n.way.Unlock()
 	n.travel = f
 }
 
@@ -189,16 +191,24 @@ func inCallWith(t *testing.T, cfg Config, f func(c *call)) {
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error)
 		go func() { done <- c.e.Run(ctx) }()
+		defer func() { // also when f has given up
+			cancel()
+			if err := <-done; !errors.Is(err, context.Canceled) {
+				t.Errorf("Run ended with %v", err)
+			}
+			if len(c.net.conns) != 0 {
+				t.Errorf("%d sockets left open", len(c.net.conns))
+			}
+		}()
 		c.a, c.b = c.open(addrA), c.open(addrB)
 		f(c)
-		cancel()
-		if err := <-done; !errors.Is(err, context.Canceled) {
-			t.Errorf("Run ended with %v", err)
-		}
-		if len(c.net.conns) != 0 {
-			t.Errorf("%d sockets left open", len(c.net.conns))
-		}
 	})
+}
+
+// wait lets time pass, and then all that is due at that moment happen.
+func (c *call) wait(d time.Duration) {
+	time.Sleep(d)
+	synctest.Wait()
 }
 
 func (c *call) open(addr netip.Addr) *Stream {
@@ -284,6 +294,13 @@ func (r *tape) Write(pcm []int16) error {
 	defer r.mu.Unlock()
 	r.pcm = append(r.pcm, pcm...)
 	return nil
+}
+
+// forget begins the tape anew.
+func (r *tape) forget() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.pcm = nil
 }
 
 // last is the newest n samples.

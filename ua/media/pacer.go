@@ -108,8 +108,11 @@ func (p *pacer) admit() {
 	if len(fresh) == 0 {
 		return
 	}
+	// Empty slots that have passed are no place for anybody.
 	if now := time.Now(); p.count == 0 {
 		p.base, p.at = now, 0
+	} else {
+		p.at = max(p.at, min(p.nextSlot(), int64(now.Sub(p.base)/slotTime)+1))
 	}
 	for _, t := range fresh {
 		best := p.at

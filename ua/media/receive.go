@@ -68,6 +68,7 @@ func (r *receiver) start(a, before *agreement, cfg Config) {
 	if !a.Direction.Receives() {
 		r.jitter.reset()
 	}
+	r.jitter.turn = int64(a.units)
 	r.current.clock = a.format.clock
 	if before == nil || !before.Direction.Receives() || !a.Direction.Receives() {
 		r.stalled, r.since = false, time.Time{} // the pause was wanted
@@ -165,7 +166,7 @@ func (r *receiver) take(a *agreement, p *path, b []byte, from netip.AddrPort, no
 	if !ours && !r.change(pkt, now) {
 		return
 	}
-	first, resumed = r.arrived(len(b), p, now)
+	first, resumed = r.arrived(len(b), p, now, a.Direction.Receives())
 	switch r.current.take(pkt.SequenceNumber) {
 	case duplicated:
 		return
@@ -216,8 +217,8 @@ func (r *receiver) change(pkt *rtp.Packet, now time.Time) bool {
 	return true
 }
 
-// arrived notes when a packet of the peer came.
-func (r *receiver) arrived(size int, p *path, now time.Time) (first, resumed bool) {
+// arrived notes when a packet of the peer came; how long ago the one before was counts only if packets are awaited.
+func (r *receiver) arrived(size int, p *path, now time.Time, awaited bool) (first, resumed bool) {
 	first = r.first.IsZero()
 	if first {
 		r.first = now
@@ -226,7 +227,10 @@ func (r *receiver) arrived(size int, p *path, now time.Time) (first, resumed boo
 		r.longest = max(r.longest, now.Sub(r.since))
 	}
 	resumed, r.stalled = r.stalled, false
-	r.last, r.since, r.heard = now, now, p
+	r.last, r.heard = now, p
+	if r.since = now; !awaited {
+		r.since = time.Time{}
+	}
 	r.packets++
 	r.bytes += uint64(size)
 	return first, resumed

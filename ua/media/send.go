@@ -148,8 +148,10 @@ func (s *Stream) sendPacket(h rtp.Header, packet []byte, to *remote, now time.Ti
 		return
 	}
 	t.failing = false
-	t.packets++
-	t.octets += uint32(len(packet) - headerSize)
+	if payload := len(packet) - headerSize; payload > 0 { // a keep-alive makes nobody a sender
+		t.packets++
+		t.octets += uint32(payload)
+	}
 	s.sent.packets.Add(1)
 	s.sent.bytes.Add(uint64(len(packet)))
 }

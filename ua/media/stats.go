@@ -83,7 +83,7 @@ func (r *receiver) stats(st *Stats) float64 {
 	st.RTT, st.RemoteLost, st.RemoteJitter = r.report.rtt, r.report.lost, r.report.jitter
 	j := r.jitter
 	st.Late, st.BufferResets, st.BufferTarget = j.late, j.resets, j.time(j.target)
-	st.BufferDelay = j.delay(clockUnits(time.Since(r.origin), int(j.clock)))
+	st.BufferDelay = j.delay()
 	if j.bursts == 0 {
 		return 1
 	}
