@@ -340,9 +340,11 @@ func (c *Call) request(tx *transaction.Server) *sip.Response {
 		if c.State() == Ringing && c.uas != nil { // a BYE on an early dialog (RFC 3261 section 15.1.2)
 			c.respond(c.uas, c.uas.Response(sip.StatusRequestTerminated, "Request Terminated"))
 		}
+		// Before anybody is told: an application that was waiting for the end of its call may leave at once.
+		c.respond(tx, tx.Response(sip.StatusOK, "OK"))
 		c.why = "hung up by the peer"
 		c.finish(nil)
-		return tx.Response(sip.StatusOK, "OK")
+		return nil
 	case sip.OPTIONS:
 		return capabilities(tx)
 	default:
