@@ -34,9 +34,8 @@ type fakeKernel struct {
 
 	answer    [][]byte
 	interrupt int                  // so many dumps of addresses are interrupted, and lack the last address
-	dumping   func(k *fakeKernel)  // called when a dump has been made and not yet been read, without the lock
+	dumping   func()               // called when a dump has been made and not yet been read, without the lock
 	delay     func() time.Duration // how long a dump takes
-	requests  int
 	slept     time.Duration
 
 	logged bytes.Buffer // what the Watcher logs; to be read when it is idle
@@ -84,17 +83,31 @@ func (k *fakeKernel) start(t *testing.T) *Watcher {
 	return w
 }
 
+// rig changes how the kernel behaves.
+func (k *fakeKernel) rig(change func()) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	change()
+}
+
+// onDump does something when the nth dump from now on has been made and not yet been read.
+func (k *fakeKernel) onDump(n int, do func()) {
+	k.rig(func() {
+		k.dumping = func() {
+			if n--; n == 0 {
+				do()
+			}
+		}
+	})
+}
+
 func (k *fakeKernel) asleep() time.Duration {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	return k.slept
 }
 
-func (k *fakeKernel) suspend(d time.Duration) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	k.slept += d
-}
+func (k *fakeKernel) suspend(d time.Duration) { k.rig(func() { k.slept += d }) }
 
 // setLink adds or changes a link and reports it.
 func (k *fakeKernel) setLink(l Link) {
@@ -239,7 +252,6 @@ func (d *fakeDumps) send(request []byte) error {
 		return unix.EINVAL
 	}
 	k.mu.Lock()
-	k.requests++
 	switch m.typ {
 	case unix.RTM_GETLINK:
 		k.answerLinks(m.seq)
@@ -249,7 +261,7 @@ func (d *fakeDumps) send(request []byte) error {
 	dumping := k.dumping
 	k.mu.Unlock()
 	if dumping != nil {
-		dumping(k)
+		dumping()
 	}
 	return nil
 }
@@ -302,8 +314,11 @@ func (k *fakeKernel) listed(link int, f Family) []Addr {
 
 func (d *fakeDumps) receive(ctx context.Context, buf []byte, until time.Time) (int, error) {
 	k := (*fakeKernel)(d)
-	if k.delay != nil {
-		wait := k.delay()
+	k.mu.Lock()
+	delay := k.delay
+	k.mu.Unlock()
+	if delay != nil {
+		wait := delay()
 		timeout := time.Until(until)
 		select {
 		case <-time.After(min(wait, timeout)):

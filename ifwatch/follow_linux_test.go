@@ -274,12 +274,9 @@ func testCorrection(t *testing.T, k *fakeKernel, w *Watcher) {
 }
 
 func testNoCorrection(t *testing.T, k *fakeKernel, w *Watcher) {
-	k.mu.Lock()
-	k.dumping = func(k *fakeKernel) { // the event is queued while the dump that shows it is read
-		k.dumping = nil
+	k.onDump(1, func() { // the event is queued while the dump that shows it is read
 		k.setAddr(address(2, global, Permanent))
-	}
-	k.mu.Unlock()
+	})
 	time.Sleep(reconcile)
 	k.check(t, after0(t, w, time.Now()))
 	if s := w.Stats(); s.Corrections != 0 {
@@ -503,7 +500,7 @@ func TestResync(t *testing.T) {
 const convergence = 50 * time.Millisecond
 
 func testOverflow(t *testing.T, k *fakeKernel, w *Watcher) {
-	k.capacity = 20
+	k.rig(func() { k.capacity = 20 })
 	for i := range 1000 {
 		k.setAddr(address(2, fmt.Sprintf("2001:db8::%x/64", i+1)))
 	}
@@ -518,13 +515,8 @@ func testOverflow(t *testing.T, k *fakeKernel, w *Watcher) {
 func testDeafAfterOverflow(t *testing.T, k *fakeKernel, w *Watcher) {
 	// The change happens after the dump of its link, and the kernel, still congested, does not report it. Only a
 	// follower that empties the queue before it dumps hears of it.
-	k.capacity = 5
-	k.dumping = func(k *fakeKernel) {
-		if k.requests > 4 {
-			k.dumping = nil
-			k.setAddr(address(2, "2001:db8::ffff/64"))
-		}
-	}
+	k.rig(func() { k.capacity = 5 })
+	k.onDump(5, func() { k.setAddr(address(2, "2001:db8::ffff/64")) })
 	for i := range 10 {
 		k.setAddr(address(2, fmt.Sprintf("2001:db8::%x/64", i+1)))
 	}
@@ -533,8 +525,8 @@ func testDeafAfterOverflow(t *testing.T, k *fakeKernel, w *Watcher) {
 }
 
 func testGoneInOverflow(t *testing.T, k *fakeKernel, w *Watcher) {
-	k.capacity = 5
 	k.mu.Lock()
+	k.capacity = 5
 	k.report(addrEvent(unix.RTM_DELADDR, address(2, global, Tentative, DADFailed)))
 	for i := range 10 {
 		k.storeAddr(address(2, fmt.Sprintf("2001:db8:1::%x/64", i+1)))
@@ -549,22 +541,24 @@ func testGoneInOverflow(t *testing.T, k *fakeKernel, w *Watcher) {
 }
 
 func testOverflowInResync(t *testing.T, k *fakeKernel, w *Watcher) {
-	k.capacity = 5
 	bursts := 0
-	k.dumping = func(k *fakeKernel) {
-		if bursts++; bursts > 30 {
-			return
+	k.rig(func() {
+		k.capacity = 5
+		k.dumping = func() {
+			if bursts++; bursts > 30 {
+				return
+			}
+			for i := range 10 {
+				k.setAddr(address(2, fmt.Sprintf("2001:db8:%x::%x/64", bursts, i+1)))
+			}
 		}
-		for i := range 10 {
-			k.setAddr(address(2, fmt.Sprintf("2001:db8:%x::%x/64", bursts, i+1)))
-		}
-	}
+	})
 	for i := range 10 {
 		k.setAddr(address(2, fmt.Sprintf("2001:db8::%x/64", i+1)))
 	}
 	time.Sleep(time.Second)
 	k.check(t, w)
-	if bursts < 30 {
+	if bursts <= 30 {
 		t.Errorf("%d bursts", bursts)
 	}
 }
@@ -572,13 +566,10 @@ func testOverflowInResync(t *testing.T, k *fakeKernel, w *Watcher) {
 // testUnreportedDrop: the counter is asked, too.
 func testUnreportedDrop(t *testing.T, k *fakeKernel, w *Watcher) {
 	k.suspend(time.Hour) // makes it read everything
-	k.dumping = func(k *fakeKernel) {
-		if k.requests == 10 { // the last one of the second reading
-			k.dumping = nil
-			k.setSilently(address(1, "192.0.2.53/32"))
-			k.dropped++
-		}
-	}
+	k.onDump(5, func() { // the last one
+		k.setSilently(address(1, "192.0.2.53/32"))
+		k.rig(func() { k.dropped++ })
+	})
 	time.Sleep(wake + convergence)
 	k.check(t, w)
 }
@@ -605,13 +596,10 @@ func testChangeInDump(t *testing.T, k *fakeKernel, w *Watcher) {
 	a := address(2, global, Tentative)
 	k.setAddr(a)
 	synctest.Wait()
-	k.mu.Lock()
-	k.dumping = func(k *fakeKernel) { // the dump shows it, and it is gone when the dump is read
-		k.dumping = nil
+	k.onDump(2, func() { // the dump shows it, and it is gone when the dump is read
 		k.deleteAddr(a)
 		k.setAddr(address(2, "2001:db8::2/64"))
-	}
-	k.mu.Unlock()
+	})
 	l := ethernet(2, "eth0")
 	l.MTU = 1400
 	k.setLink(l)
@@ -623,7 +611,7 @@ func testInterrupted(t *testing.T, k *fakeKernel, w *Watcher) {
 		k.setAddr(address(2, fmt.Sprintf("2001:db8::%x/64", i+1)))
 	}
 	synctest.Wait()
-	k.interrupt = dumpTries - 1
+	k.rig(func() { k.interrupt = dumpTries - 1 })
 	k.setLink(linkDown(ethernet(2, "eth0")))
 	k.check(t, after0(t, w, time.Now()))
 }
@@ -633,9 +621,7 @@ func testInterruptedForLong(t *testing.T, k *fakeKernel, w *Watcher) {
 		k.setAddr(address(2, fmt.Sprintf("2001:db8::%x/64", i+1)))
 	}
 	synctest.Wait()
-	k.mu.Lock()
-	k.interrupt = 3 * dumpTries
-	k.mu.Unlock()
+	k.rig(func() { k.interrupt = 3 * dumpTries })
 	k.setLink(linkDown(ethernet(2, "eth0")))
 	s := settled(w)
 	var unsure []Addr
@@ -661,9 +647,7 @@ func testSlowDump(t *testing.T, k *fakeKernel, w *Watcher) {
 	k.setAddr(a)
 	synctest.Wait()
 	free := time.Now().Add(2 * time.Second)
-	k.mu.Lock()
-	k.delay = func() time.Duration { return max(0, time.Until(free)) }
-	k.mu.Unlock()
+	k.rig(func() { k.delay = func() time.Duration { return max(0, time.Until(free)) } })
 	l := ethernet(2, "eth0")
 	l.NoARP = true
 	k.setLink(l)
@@ -693,10 +677,7 @@ func TestRandomOperations(t *testing.T) {
 		inBubble(t, fmt.Sprintf("seed %d", seed), func(t *testing.T, k *fakeKernel, w *Watcher) {
 			r := rand.New(rand.NewPCG(seed, 1))
 			for range 100 {
-				k.mu.Lock()
-				k.capacity = 1 + r.IntN(60)
-				k.interrupt = r.IntN(3)
-				k.mu.Unlock()
+				k.rig(func() { k.capacity, k.interrupt = 1+r.IntN(60), r.IntN(3) })
 				for range r.IntN(60) {
 					randomOperation(r, k)
 				}
@@ -803,7 +784,7 @@ func TestStrangeDumps(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			k := newFakeKernel()
 			d := newDumper((*fakeDumps)(k))
-			k.dumping = func(k *fakeKernel) { c.answer(k, d.seq) }
+			k.dumping = func() { c.answer(k, d.seq) }
 			addrs, sure, err := d.addrs(t.Context(), 2, Inet6)
 			if !errors.Is(err, c.want) || len(addrs) != 0 || sure != (err == nil) {
 				t.Errorf("addresses %v, sure %t, error %v; want none, %v", addrs, sure, err, c.want)
