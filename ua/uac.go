@@ -181,13 +181,13 @@ func (c *Call) accepted(f *transport.Flow, req *sip.Request, res *sip.Response) 
 		c.bye(nil)
 		return
 	}
-	c.established()
 	if len(res.Body()) > 0 || !c.early {
 		err = c.takeAnswer(res)
 	}
 	if err == nil {
 		err = c.attach()
 	}
+	c.established() // only now: who is told asks at once for the codec
 	if err != nil {
 		c.bye(err)
 	}
