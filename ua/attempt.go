@@ -35,7 +35,7 @@ type attempt struct {
 
 	ctx      context.Context
 	cancel   context.CancelFunc
-	client   *transaction.Client // of the target being tried
+	client   *transaction.Client // of the target being tried; nil while there is nothing to cancel
 	next     []target            // still to be tried
 	sent     bool                // at least one request has left
 	moves    int
@@ -237,14 +237,15 @@ func (t *attempt) outcome(f *transport.Flow, req *sip.Request, res *sip.Response
 	switch {
 	case errors.Is(err, transport.ErrAddressGone) && t.moves < maxMoves:
 		// The address went away below us, not the peer: every target deserves another try, from another address.
+		t.client = nil
 		t.moves++
 		t.deadline = time.Now().Add(moveTimeout)
 		t.begin()
 	case err != nil:
-		t.last = fmt.Errorf("%s: %w", f.Remote(), err)
+		t.client, t.last = nil, fmt.Errorf("%s: %w", f.Remote(), err)
 		t.tryNext()
 	case res.StatusCode == sip.StatusServiceUnavailable && len(t.next) > 0:
-		t.last = &StatusError{res.StatusCode, res.Reason}
+		t.client, t.last = nil, &StatusError{res.StatusCode, res.Reason}
 		t.tryNext()
 	default:
 		if !res.IsProvisional() {

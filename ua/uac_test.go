@@ -2,6 +2,7 @@ package ua
 
 import (
 	"errors"
+	"net/netip"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -121,6 +122,41 @@ func testHangupWhileRinging(t *testing.T) {
 	r.reply(inv, m.from, 487, "b1", "")
 	r.request(sip.ACK)
 	<-c.Done()
+	if c.Err() != nil {
+		t.Errorf("err %v: hanging up is no failure", c.Err())
+	}
+}
+
+func TestHangupBetweenTwoTargets(t *testing.T) { bubble(t, testHangupBetweenTwoTargets) }
+
+func testHangupBetweenTwoTargets(t *testing.T) {
+	n := memnet.New()
+	n.SetHooks(memnet.Hooks{Dial: func(netip.Addr, netip.AddrPort) error {
+		time.Sleep(2 * time.Second)
+		return nil
+	}})
+	first := startPeer(t, n, "192.0.2.2")
+	second, err := n.Host(netip.MustParseAddr("192.0.2.3")).Listen(t.Context(), netip.MustParseAddrPort("192.0.2.3:5060"), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer second.Close()
+	p := startPhone(t, n, phoneAddr, func(c *Config) {
+		c.Accounts = []Account{{AOR: "sip:alice@example.com", Outbound: []string{"192.0.2.2", "sip:192.0.2.3;transport=tcp"}}}
+	})
+	defer p.stop()
+	c := dial(t, p)
+	inv, m := first.request(sip.INVITE)
+	first.reply(inv, m.from, 503, "b1", "")
+	first.request(sip.ACK)
+	time.Sleep(time.Second) // the connection to the second is being opened
+	c.Hangup()
+	synctest.Wait()
+	select {
+	case <-c.Done():
+	default:
+		t.Fatal("the call goes on to the second target")
+	}
 	if c.Err() != nil {
 		t.Errorf("err %v: hanging up is no failure", c.Err())
 	}
