@@ -332,7 +332,9 @@ func TestKernelAddressGoesAndComes(t *testing.T) {
 			t.Fatal(err)
 		}
 		r.readUDP(peer)
-		ours := func(p netlab.Packet) bool { return p.Src.Addr() == addr(gone.addr) && len(p.Payload) > 0 && p.Proto != unix.IPPROTO_ICMPV6 }
+		ours := func(p netlab.Packet) bool {
+			return p.Src.Addr() == addr(gone.addr) && len(p.Payload) > 0 && p.Proto != unix.IPPROTO_ICMPV6
+		}
 		capture.WaitFor("the answer", func(p netlab.Packet) bool { return ours(p) && p.At.After(added) })
 		for _, p := range capture.Select(ours) {
 			if p.At.After(removed) && p.At.Before(added) {

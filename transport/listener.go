@@ -195,9 +195,7 @@ func (m *Manager) findHolder(l *listener) {
 
 // refresh publishes what has changed within a listener.
 func (m *Manager) refresh(now time.Time) {
-	if m.links != nil {
-		m.reconcile(now, false)
-	}
+	m.reconcile(now, false)
 }
 
 // shut closes l, if it is open, and everything that cannot live without it.

@@ -5,6 +5,7 @@ import (
 	"hash/maphash"
 	"log/slog"
 	"net/netip"
+	"reflect"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -74,6 +75,7 @@ func New(cfg Config) *Manager {
 		m.network = newSystem(cfg)
 	}
 	m.public.snap = &Snapshot{Links: cfg.Links.Current()}
+	m.links = m.public.snap.Links
 	m.view.Store(&view{})
 	m.events.wake = make(chan struct{}, 1)
 	return m
@@ -178,7 +180,7 @@ func (m *Manager) closeAll(now time.Time) {
 	for s := range m.streams {
 		m.endStream(now, s, ErrClosed, false)
 	}
-	m.publish(nil, nil)
+	m.publish(nil, &view{ready: true}, true)
 }
 
 // Stats returns the counters as they are now.
@@ -191,6 +193,9 @@ func (m *Manager) Stats() Stats {
 // waitReady waits for the first Snapshot, so that a flow asked for right after
 // the start is not refused for want of addresses.
 func (m *Manager) waitReady(ctx context.Context) error {
+	if isDown(m.done) {
+		return ErrClosed
+	}
 	if m.view.Load().ready {
 		return nil
 	}
@@ -238,9 +243,14 @@ func (p *public) get() (*Snapshot, <-chan struct{}) {
 	return p.snap, p.changed
 }
 
-func (p *public) set(links *ifwatch.Snapshot, addrs []AddrState) {
+// set replaces the snapshot; unless news says that the links have changed, only
+// if anything else has.
+func (p *public) set(links *ifwatch.Snapshot, addrs []AddrState, news bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if !news && reflect.DeepEqual(p.snap.Addrs, addrs) {
+		return
+	}
 	p.snap = &Snapshot{Gen: p.snap.Gen + 1, Links: links, Addrs: addrs}
 	if p.changed != nil {
 		close(p.changed)

@@ -54,8 +54,8 @@ func testListensAnswersAndEnds(t *testing.T) {
 		"Wait":    second(w.m.Wait(t.Context(), w.m.Snapshot().Gen)),
 		"Resolve": second(w.m.Resolve(t.Context(), Query{Host: "192.0.2.9"})),
 	} {
-		if err == nil {
-			t.Errorf("%s works after the end", name)
+		if !errors.Is(err, net.ErrClosed) {
+			t.Errorf("%s after the end: %v", name, err)
 		}
 	}
 }
@@ -476,6 +476,42 @@ func TestEventsAreBounded(t *testing.T) {
 	}
 }
 
+// What an event tells of can be used at once, and nothing is published when
+// nothing has changed.
+func TestEventsComeAfterTheView(t *testing.T) { synctest.Test(t, testEventsComeAfterTheView) }
+
+func testEventsComeAfterTheView(t *testing.T) {
+	made := make(chan *world, 1)
+	failed := 0
+	w := newWorld(t, func(c *Config) {
+		c.Event = func(e Event) {
+			w := <-made
+			made <- w
+			if e.Kind != AddressUp {
+				return
+			}
+			if _, err := w.m.Flow(t.Context(), Target{Proto: UDP, Addr: addrPort("192.0.2.9:5060"), Local: e.Local.Addr()}); err != nil && e.Local.Addr().Is4() {
+				failed++
+			}
+		}
+	})
+	made <- w
+	defer w.end()
+	synctest.Wait()
+	for range 20 {
+		w.set(usual()[1:]...)
+		w.set(usual()...)
+	}
+	if failed != 0 {
+		t.Errorf("%d times no flow right after address_up", failed)
+	}
+	gen := w.m.Snapshot().Gen
+	time.Sleep(time.Hour)
+	if now := w.m.Snapshot().Gen; now != gen {
+		t.Errorf("%d snapshots in a quiet hour", now-gen)
+	}
+}
+
 // Without links nothing is known, and everything that asks waits for that.
 func TestBeforeTheFirstSnapshot(t *testing.T) { synctest.Test(t, testBeforeTheFirstSnapshot) }
 
@@ -490,7 +526,7 @@ func testBeforeTheFirstSnapshot(t *testing.T) {
 	if err := m.Run(ctx); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("Run: %v", err)
 	}
-	if _, err := m.Flow(t.Context(), Target{Proto: UDP, Addr: addrPort("192.0.2.9:5060")}); !errors.Is(err, ErrClosed) && !errors.Is(err, ErrNoAddress) {
+	if _, err := m.Flow(t.Context(), Target{Proto: UDP, Addr: addrPort("192.0.2.9:5060")}); !errors.Is(err, ErrClosed) {
 		t.Errorf("Flow: %v", err)
 	}
 }

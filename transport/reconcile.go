@@ -47,6 +47,8 @@ func (m *Manager) reconcile(now time.Time, news bool) {
 	states := Plan(m.cfg.Policy, m.cfg.Listen, m.links, now)
 	v := m.newView(states)
 	m.due = time.Time{}
+	m.events.hold() // until what they tell of can be seen and used
+	defer m.events.release()
 	m.tellAddresses(now, v)
 	m.closeUnwanted(now, v)
 	m.openWanted(now, v, news)
@@ -54,7 +56,7 @@ func (m *Manager) reconcile(now time.Time, news bool) {
 	for i := range states {
 		m.wakeAt(states[i].Verdict.Next)
 	}
-	m.publish(states, v)
+	m.publish(states, v, news)
 }
 
 // wakeAt makes sure that reconcile runs at t; zero means never.
@@ -199,13 +201,7 @@ type device struct {
 }
 
 // publish makes the new state visible to everybody.
-func (m *Manager) publish(states []AddrState, v *view) {
-	if v == nil { // the end
-		v = &view{ready: true}
-		if m.links == nil {
-			m.links = m.cfg.Links.Current()
-		}
-	}
+func (m *Manager) publish(states []AddrState, v *view, news bool) {
 	for _, s := range v.sites {
 		for _, key := range s.listen {
 			if l := m.listeners[key]; l != nil && l.open() {
@@ -217,7 +213,7 @@ func (m *Manager) publish(states []AddrState, v *view) {
 		m.fill(&states[i], v)
 	}
 	m.view.Store(v)
-	m.public.set(m.links, states)
+	m.public.set(m.links, states, news)
 }
 
 // serves notes what flows of s can use l for.

@@ -84,7 +84,7 @@ func (t *tcpListener) lost(err error) {
 func (t *tcpListener) admit(conn net.Conn) {
 	remote := sameLink(remoteAddr(conn), t.local.Addr())
 	s := t.m.newStream(conn, TCP, t.local, remote)
-	s.accepted, s.iface, s.device = true, t.iface, t.device
+	s.accepted, s.iface, s.device, s.begun = true, t.iface, t.device, time.Now()
 	ok := t.m.post(func(now time.Time) {
 		m := t.m
 		if over(len(m.streams), m.cfg.MaxConns) || over(m.perPeer[remote.Addr()], m.cfg.MaxConnsPerPeer) {
@@ -130,14 +130,14 @@ type stream struct {
 
 	// Of the reading goroutine.
 	reader *wire.Reader
-	begun  time.Time // when the message that is being read began, or the connection if none has come; zero in between
+	begun  time.Time // when the message that is being read began, or an accepted connection on which none has; else zero
 
 	mu  sync.Mutex
 	err error // why the connection is over; nil while it is up
 }
 
 func (m *Manager) newStream(conn net.Conn, p Proto, local, remote netip.AddrPort) *stream {
-	s := &stream{m: m, conn: conn, local: local, turn: make(chan struct{}, 1), done: make(chan struct{}), begun: time.Now()}
+	s := &stream{m: m, conn: conn, local: local, turn: make(chan struct{}, 1), done: make(chan struct{})}
 	s.flow.m, s.flow.proto, s.flow.local, s.flow.remote, s.flow.stream = m, p, local, remote, s
 	s.flow.touch()
 	s.reader = wire.NewReader(timedReader{s}, m.cfg.Limits)
@@ -224,6 +224,7 @@ func (s *stream) reason() error {
 func (s *stream) serve() error {
 	for {
 		msg, err := s.reader.Next()
+		s.begun = time.Time{}
 		if err != nil {
 			if e := (*wire.Error)(nil); errors.As(err, &e) {
 				s.m.refuse(&s.flow, err)
@@ -233,7 +234,6 @@ func (s *stream) serve() error {
 			}
 			return s.readError(err)
 		}
-		s.begun = time.Time{}
 		if msg.Head.Request {
 			msg.SetReceived(s.flow.remote)
 		}
@@ -292,7 +292,7 @@ func (s *stream) deadline() (time.Time, error) {
 	if s.reader.Partial() && s.begun.IsZero() {
 		s.begun = time.Now()
 	}
-	if !s.begun.IsZero() && cfg.SlowTimeout > 0 && (s.accepted || s.reader.Partial()) {
+	if !s.begun.IsZero() && cfg.SlowTimeout > 0 {
 		return s.begun.Add(cfg.SlowTimeout), errSlow
 	}
 	if s.accepted && cfg.IdleTimeout > 0 {

@@ -363,7 +363,11 @@ func testDialedNeverIdles(t *testing.T) {
 		t.Errorf("after two days: %v", f.Err())
 	}
 	w.send(far, "OPTIONS") // but a message that has begun has to end
-	time.Sleep(defaultSlowTimeout + time.Second)
+	time.Sleep(defaultSlowTimeout - time.Second)
+	if f.Err() != nil {
+		t.Errorf("too early: %v", f.Err())
+	}
+	time.Sleep(2 * time.Second)
 	if !errors.Is(f.Err(), errSlow) {
 		t.Errorf("got %v", f.Err())
 	}

@@ -13,7 +13,30 @@ type teller struct {
 
 	mu      sync.Mutex
 	queue   []Event
+	held    bool
 	dropped uint64
+}
+
+// hold keeps what is told from now on back until release.
+func (t *teller) hold() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.held = true
+}
+
+func (t *teller) release() {
+	t.mu.Lock()
+	t.held = false
+	t.mu.Unlock()
+	t.poke()
+}
+
+// poke lets run look at the queue.
+func (t *teller) poke() {
+	select {
+	case t.wake <- struct{}{}:
+	default:
+	}
 }
 
 // tell queues e. It never blocks.
@@ -25,10 +48,7 @@ func (t *teller) tell(e Event) {
 		t.queue = append(t.queue, e)
 	}
 	t.mu.Unlock()
-	select {
-	case t.wake <- struct{}{}:
-	default:
-	}
+	t.poke()
 }
 
 // run calls f with each event until done is closed and none is left.
@@ -46,10 +66,7 @@ func (t *teller) run(f func(Event), done <-chan struct{}) {
 
 func (t *teller) drain(f func(Event)) {
 	for {
-		t.mu.Lock()
-		events := t.queue
-		t.queue = nil
-		t.mu.Unlock()
+		events := t.take()
 		if len(events) == 0 {
 			return
 		}
@@ -57,6 +74,17 @@ func (t *teller) drain(f func(Event)) {
 			f(e)
 		}
 	}
+}
+
+func (t *teller) take() []Event {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.held {
+		return nil
+	}
+	events := t.queue
+	t.queue = nil
+	return events
 }
 
 // lost returns how many events were dropped.
