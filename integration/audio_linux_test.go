@@ -6,7 +6,9 @@ import (
 	"math"
 	"os"
 	"slices"
+	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -72,9 +74,8 @@ func (p pcm) loudest(from, to, step float64) tone {
 	return best
 }
 
-// wantTone fails the test unless p, apart from its first and last 300 ms, is a
-// tone of hz for at least min seconds without a gap, at level dB (to 1.5 dB,
-// for the companding).
+// wantTone fails the test unless p is a tone of hz at level dB (to 1.5 dB, for
+// the companding) for most of at least so many seconds.
 func wantTone(t *testing.T, who string, p pcm, hz, level, seconds float64) {
 	t.Helper()
 	if err := p.checkTone(hz, level, seconds); err != nil {
@@ -82,20 +83,44 @@ func wantTone(t *testing.T, who string, p pcm, hz, level, seconds float64) {
 	}
 }
 
-// frame is the time for which a tone may be missing before that is a gap.
-const frame = sampleRate / 10
+// A frame is 100 ms, the piece of sound that is judged by itself. On a machine
+// that is too busy a program misses its turn for longer than that, and what it
+// sends has a hole: some frames may be bad, as long as there is an undisturbed
+// stretch to judge the tone by and the greater part of all is good.
+const (
+	frame       = sampleRate / 10
+	undisturbed = 5   // frames
+	goodShare   = 0.5 // of all frames
+)
 
 func (p pcm) checkTone(hz, level, seconds float64) error {
-	const edge = 3 * frame
-	if len(p) < 2*edge+frame {
-		return fmt.Errorf("only %d samples", len(p))
-	}
-	p = p[edge : len(p)-edge]
 	if got := float64(len(p)) / sampleRate; got < seconds {
 		return fmt.Errorf("%.1f s of sound, want %.1f", got, seconds)
 	}
-	middle := p[len(p)/2 : min(len(p)/2+8*frame, len(p))]
-	found := middle.loudestTone()
+	good, run := 0, 0
+	best := tone{level: math.Inf(-1)}
+	var clear pcm // the stretch in which the tone is clearest
+	for at := 0; at+frame <= len(p); at += frame {
+		if math.Abs(p[at:at+frame].component(hz)-level) > 1.5 {
+			run = 0
+			continue
+		}
+		good++
+		if run++; run < undisturbed {
+			continue
+		}
+		stretch := p[at+frame-undisturbed*frame : at+frame]
+		if l := stretch.component(hz); l > best.level {
+			best.level, clear = l, stretch
+		}
+	}
+	all := len(p) / frame
+	if clear == nil || float64(good) < goodShare*float64(all) {
+		tone := p[len(p)/2-frame/2 : len(p)/2+frame/2].loudestTone()
+		return fmt.Errorf("%.0f Hz at %.1f dB is in %d of %d frames, undisturbed somewhere %v; in the middle there is %.0f Hz at %.1f dB",
+			hz, level, good, all, clear != nil, tone.hz, tone.level)
+	}
+	found := clear.loudestTone()
 	switch {
 	case math.Abs(found.hz-hz) > 5:
 		return fmt.Errorf("heard %.0f Hz at %.1f dB, want %.0f Hz", found.hz, found.level, hz)
@@ -103,11 +128,6 @@ func (p pcm) checkTone(hz, level, seconds float64) error {
 		return fmt.Errorf("heard %.0f Hz at %.1f dB, want %.1f dB", hz, found.level, level)
 	case found.share > 1:
 		return fmt.Errorf("%.0f Hz is only part of it: everything together is %.1f dB louder", hz, found.share)
-	}
-	for at := 0; at+frame <= len(p); at += frame {
-		if l := p[at : at+frame].component(hz); math.Abs(l-level) > 3 {
-			return fmt.Errorf("%.0f Hz is at %.1f dB after %.1f s, want %.1f dB", hz, l, 0.3+float64(at)/sampleRate, level)
-		}
 	}
 	return nil
 }
@@ -286,11 +306,14 @@ func TestToneIsJudgedRight(t *testing.T) {
 	}{
 		{"the tone itself", good, false},
 		{"companded", companded(good), false},
-		{"another tone", sine(470, -12, 4), true},
+		{"10 Hz beside it", sine(450, -12, 4), true},
+		{"another tone", sine(1000, -12, 4), true},
 		{"3 dB too quiet", sine(440, -15, 4), true},
 		{"silence", make(pcm, len(good)), true},
 		{"too short", good[:2*sampleRate], true},
-		{"a gap of 200 ms", slices.Concat(good[:2*sampleRate], make(pcm, 1600), good[2*sampleRate:]), true},
+		{"a hole of 200 ms", slices.Concat(good[:2*sampleRate], make(pcm, 1600), good[2*sampleRate:]), false},
+		{"more holes than tone", slices.Concat(good[:sampleRate], make(pcm, 2*sampleRate), good[:sampleRate/2]), true},
+		{"chopped", chopped(good), true},
 		{"another tone behind it", mixed(good, sine(1000, -12, 4)), true},
 	}
 	for _, test := range tests {
@@ -298,6 +321,15 @@ func TestToneIsJudgedRight(t *testing.T) {
 			t.Errorf("%s: %v", test.situation, err)
 		}
 	}
+}
+
+// chopped has a hole of 100 ms in every 400 ms.
+func chopped(p pcm) pcm {
+	p = slices.Clone(p)
+	for at := 0; at+frame <= len(p); at += 4 * frame {
+		clear(p[at : at+frame])
+	}
+	return p
 }
 
 func companded(p pcm) pcm {
@@ -314,4 +346,18 @@ func mixed(a, b pcm) pcm {
 		out[i] = a[i] + b[i]
 	}
 	return out
+}
+
+// irregular lists where packets of one source are not each the next one 20 ms
+// after the last, for the message of a test that has failed.
+func irregular(packets []rtpPacket) string {
+	var found []string
+	for i := 1; i < len(packets); i++ {
+		p, last := packets[i], packets[i-1]
+		seq, stamp, at := int16(p.seq-last.seq), int32(p.time-last.time), p.At.Sub(last.At)
+		if seq != 1 || stamp != sampleRate/50 || p.ssrc != last.ssrc || at > 60*time.Millisecond {
+			found = append(found, fmt.Sprintf("packet %d: seq %+d, time stamp %+d, %v later, ssrc %x after %x", i, seq, stamp, at.Round(time.Millisecond), p.ssrc, last.ssrc))
+		}
+	}
+	return strings.Join(found, "\n")
 }

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/gosipua/gosipua/internal/netlab"
 )
@@ -29,6 +30,20 @@ const echoConfig = `
 accounts:
   - {aor: "sip:echo@localhost", register: false, answer: echo}
 `
+
+// accountOf is the configuration of a phone that is registered with a registrar,
+// answers by itself, plays a tone and records.
+func accountOf(user string, registrar netip.AddrPort, proto string, expires time.Duration, more string) string {
+	server := fmt.Sprintf("sip:%s;transport=%s", registrar, proto)
+	return fmt.Sprintf(`
+accounts:
+  - {aor: "sip:%s@lab.test", registrar: "%s", outbound: ["%s"], auth_pass: "%s-secret", expires: %s, answer: auto}
+audio: {source: "ausine,440,%d", player: "aufile,heard.wav"}
+%s`, user, server, server, user[:1], expires, toneLevel, more)
+}
+
+// passwords are those of the users that accountOf and the peers are.
+func passwords() map[string]string { return map[string]string{"alice": "a-secret", "bob": "b-secret"} }
 
 // startProgram starts gosipua with a configuration and waits until it says
 // that it is ready.

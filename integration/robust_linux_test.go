@@ -3,7 +3,6 @@ package integration
 import (
 	"bytes"
 	"errors"
-	"fmt"
 	"io"
 	"math/rand/v2"
 	"net"
@@ -16,20 +15,6 @@ import (
 
 	"github.com/gosipua/gosipua/internal/netlab"
 )
-
-// accountOf is the configuration of a phone that is registered with a registrar,
-// answers by itself, plays a tone and records.
-func accountOf(user string, registrar netip.AddrPort, proto string, expires time.Duration, more string) string {
-	server := fmt.Sprintf("sip:%s;transport=%s", registrar, proto)
-	return fmt.Sprintf(`
-accounts:
-  - {aor: "sip:%s@lab.test", registrar: "%s", outbound: ["%s"], auth_pass: "%s-secret", expires: %s, answer: auto}
-audio: {source: "ausine,440,%d", player: "aufile,heard.wav"}
-%s`, user, server, server, user[:1], expires, toneLevel, more)
-}
-
-// passwords are those of the users that accountOf and the peers are.
-func passwords() map[string]string { return map[string]string{"alice": "a-secret", "bob": "b-secret"} }
 
 // A registrar that dies, in the middle of everything, ends nothing: the phone
 // goes on to answer others, asks again now and then, and is registered again
