@@ -97,7 +97,13 @@ func open(a transport.AddrState) []transport.ListenerState {
 
 // start prints one line per address.
 func (p *program) start(cfg *config.Config, s *transport.Snapshot) {
-	fmt.Fprintf(p.stdout, "gosipua is ready: %s, listening on %d of %d addresses\n", count(len(cfg.Accounts), "account"), listening(s), len(s.Addrs))
+	existing := 0
+	for _, a := range s.Addrs {
+		if a.Addr.Link != 0 { // others are waited for
+			existing++
+		}
+	}
+	fmt.Fprintf(p.stdout, "gosipua is ready: %s, listening on %d of %d addresses\n", count(len(cfg.Accounts), "account"), listening(s), existing)
 	t := tabwriter.NewWriter(p.stdout, 0, 0, 2, ' ', 0)
 	for _, a := range s.Addrs {
 		address := "-"

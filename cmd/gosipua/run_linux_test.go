@@ -61,7 +61,7 @@ func TestRunWithoutAnyAddress(t *testing.T) {
 	t.Parallel()
 	host := netlab.New(t).Host("host")
 	p := host.Start(netlab.Cmd{Path: "gosipua", Args: []string{"-f", file(t, "net_interface: eth0\n"), "--log-format", "json"}})
-	p.Stdout.WaitFor(`(?m)^gosipua is ready: 0 accounts, listening on 0 of 3 addresses$`)
+	p.Stdout.WaitFor(`(?m)^gosipua is ready: 0 accounts, listening on 0 of 2 addresses$`)
 	p.Stdout.WaitFor(`(?m)^  lo +127\.0\.0\.1 +not used: `)
 	p.Stdout.WaitFor(`(?m)^  eth0 +- +waiting: `)
 	p.Stderr.WaitFor(`"level":"ERROR","msg":"no address is listened on`)

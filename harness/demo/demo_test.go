@@ -3,6 +3,7 @@ package demo
 import (
 	"context"
 	"errors"
+	"math"
 	"net/netip"
 	"strings"
 	"testing"
@@ -38,6 +39,24 @@ func TestPhoneCheck(t *testing.T) {
 		if got != c.want {
 			t.Errorf("%s: got %q, want %q", c.situation, got, c.want)
 		}
+	}
+}
+
+func TestToneOutlastsGaps(t *testing.T) {
+	pcm := make([]int16, 3*sampleRate)
+	for i := range pcm {
+		pcm[i] = int16(8000 * math.Sin(2*math.Pi*440*float64(i)/sampleRate))
+	}
+	clear(pcm[sampleRate : sampleRate+sampleRate/10])
+	if hz, dbfs := tone(pcm); math.Abs(hz-440) > 1 || math.Abs(dbfs+12.2) > 0.5 {
+		t.Errorf("with a gap: %.1f Hz at %.1f dBFS", hz, dbfs)
+	}
+	clear(pcm[sampleRate/2:])
+	if hz, _ := tone(pcm); hz != 0 {
+		t.Errorf("mostly silence: %.1f Hz", hz)
+	}
+	if hz, _ := tone(nil); hz != 0 {
+		t.Errorf("nothing: %.1f Hz", hz)
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"math"
 	"net/netip"
 	"path/filepath"
+	"slices"
 
 	"github.com/gosipua/gosipua/ua"
 	"github.com/gosipua/gosipua/ua/media"
@@ -123,10 +124,33 @@ func (p *phone) report(call *ua.Call, expected float64) (Phone, error) {
 	if err != nil {
 		return r, fmt.Errorf("the recording of %s: %w", p.name, err)
 	}
-	if hz, dbfs, ok := media.Tone(pcm, sampleRate); ok {
-		r.Heard, r.Level = hz, dbfs
-	}
+	r.Heard, r.Level = tone(pcm)
 	return r, nil
+}
+
+// window is how many samples are judged at a time, a quarter of a second.
+const window = 2048
+
+// tone gives frequency and level of the tone that most of the recording consists of; 0 if there is none. Of its windows the median
+// counts, so that a gap on a busy machine spoils one or two and not the verdict.
+func tone(pcm []int16) (hz, dbfs float64) {
+	var frequencies, levels []float64
+	silent := 0
+	for part := range slices.Chunk(pcm, window) {
+		switch f, l, ok := media.Tone(part, sampleRate); {
+		case len(part) < window: // the last one
+		case !ok:
+			silent++
+		default:
+			frequencies, levels = append(frequencies, f), append(levels, l)
+		}
+	}
+	if len(frequencies) <= silent {
+		return 0, 0
+	}
+	slices.Sort(frequencies)
+	slices.Sort(levels)
+	return frequencies[len(frequencies)/2], levels[len(levels)/2]
 }
 
 // sampleRate is the rate at which recordings are looked at, in Hz.
