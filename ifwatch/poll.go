@@ -30,6 +30,7 @@ func (f *feed) poll(ctx context.Context, read func(context.Context) (reading, er
 		if err == nil {
 			failed = ""
 			f.replace(r, now)
+			f.source = "poll" // by whatever means
 		} else {
 			f.complete = false
 			if err.Error() != failed { // once, not at every poll
