@@ -42,7 +42,9 @@ supported.`,
 				if err != nil {
 					return err
 				}
-				p.warnings(cfg)
+				for _, w := range cfg.Warnings {
+					log.Warn("configuration", slog.String("at", w.Pos.String()), slog.String("why", w.Text))
+				}
 				return p.serve(cfg, log)
 			}
 		},

@@ -60,11 +60,16 @@ func TestRunOnTheHostThatBrokeBaresip(t *testing.T) {
 func TestRunWithoutAnyAddress(t *testing.T) {
 	t.Parallel()
 	host := netlab.New(t).Host("host")
-	p := host.Start(netlab.Cmd{Path: "gosipua", Args: []string{"-f", file(t, "net_interface: eth0\n"), "--log-format", "json"}})
-	p.Stdout.WaitFor(`(?m)^gosipua is ready: 0 accounts, listening on 0 of 2 addresses$`)
+	config := file(t, "net_interface: eth0\naccounts: [{aor: 'sip:a@b', register: false, auth_pass: hunter2}]\n")
+	if err := os.Chmod(config, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	p := host.Start(netlab.Cmd{Path: "gosipua", Args: []string{"-f", config, "--log-format", "json"}})
+	p.Stdout.WaitFor(`(?m)^gosipua is ready: 1 account, listening on 0 of 2 addresses$`)
 	p.Stdout.WaitFor(`(?m)^  lo +127\.0\.0\.1 +not used: `)
 	p.Stdout.WaitFor(`(?m)^  eth0 +- +waiting: `)
 	p.Stderr.WaitFor(`"level":"ERROR","msg":"no address is listened on`)
+	p.Stderr.WaitFor(`"level":"WARN","msg":"configuration","at":"[^"]+:2:57","why":"accounts\[0\]\.auth_pass: every user`)
 	p.Signal(syscall.SIGTERM)
 	if code := p.WaitAtMost(leave); code != 0 {
 		t.Errorf("exit code %d", code)
