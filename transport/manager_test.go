@@ -307,6 +307,42 @@ func testAddressOnTwoLinks(t *testing.T) {
 	}
 }
 
+// Of two entries of the same address the better one counts.
+func TestBetterEntryCounts(t *testing.T) { synctest.Test(t, testBetterEntryCounts) }
+
+func testBetterEntryCounts(t *testing.T) {
+	w := newWorld(t, func(c *Config) { c.Listen = []Listen{{Proto: UDP, Port: 5060}} })
+	defer w.end()
+	w.told()
+	const a = "2001:db8::1/64"
+	tentative, deprecated, good := ifwatchtest.Addr(2, a, ifwatch.Tentative), ifwatchtest.Addr(3, a, ifwatch.Deprecated), ifwatchtest.Addr(3, a)
+	for _, step := range []struct {
+		addrs []ifwatch.Addr
+		state State
+		link  string
+	}{
+		{[]ifwatch.Addr{tentative, good}, Listening, "eth1"},
+		{[]ifwatch.Addr{tentative, deprecated}, Draining, "eth1"},
+		{[]ifwatch.Addr{ifwatchtest.Addr(2, a), deprecated}, Listening, "eth0"},
+		{[]ifwatch.Addr{tentative}, Waiting, "eth0"},
+	} {
+		w.set(step.addrs...)
+		for _, s := range w.m.Snapshot().Addrs {
+			if s.Listeners[0].State != step.state {
+				t.Errorf("%v: %s", step.addrs, s.Listeners[0].State)
+			}
+		}
+		if s := w.m.view.Load().at[addr("2001:db8::1")]; s.iface != step.link {
+			t.Errorf("%v: on %s, want %s", step.addrs, s.iface, step.link)
+		}
+	}
+	w.expect(
+		"address_down  192.0.2.1:0", "listener_down udp 192.0.2.1:5060",
+		"address_down  [2001:db8::1]:0", "address_up  [2001:db8::1]:0",
+		"address_down  [2001:db8::1]:0", "listener_down udp [2001:db8::1]:5060",
+	)
+}
+
 // A socket that is bound to its interface does not follow the address to
 // another one; it is opened anew.
 func TestPinnedAddressMoves(t *testing.T) { synctest.Test(t, testPinnedAddressMoves) }

@@ -284,3 +284,23 @@ func BenchmarkParse(b *testing.B) {
 		m.SetReceived(src)
 	}
 }
+
+// Every name that is known is found in any case, and refused a second time
+// unless it is a list.
+func TestKnownHeaders(t *testing.T) {
+	for h := hVia; h <= hReplyTo; h++ {
+		for _, name := range []string{h.name(), strings.ToUpper(h.name()), strings.ToLower(h.name())} {
+			if got, long := lookup([]byte(name)); got != h || long != h.name() {
+				t.Errorf("%s: %d %q", name, got, long)
+			}
+		}
+		if h.single() == (h == hVia) {
+			t.Errorf("%s: single %v", h.name(), h.single())
+		}
+	}
+	for _, name := range []string{"Xx", "Vias", "Subject", "Content-Lengths", "Froms", "z"} {
+		if h, long := lookup([]byte(name)); h != hOther || long != "" {
+			t.Errorf("%s: %d %q", name, h, long)
+		}
+	}
+}
