@@ -212,8 +212,10 @@ func (m *Manager) shut(now time.Time, l *listener, why error) {
 		l.tcp.close()
 	}
 	l.udp, l.tcp = nil, nil
-	m.log.InfoContext(m.ctx, "not listening any more", slog.String("transport", string(l.key.proto)),
-		slog.Any("local", l.shown), slog.String("link", l.iface), slog.Any("why", why))
+	if !errors.Is(why, ErrClosed) { // which closeAll says once for all of them
+		m.log.InfoContext(m.ctx, "not listening any more", slog.String("transport", string(l.key.proto)),
+			slog.Any("local", l.shown), slog.String("link", l.iface), slog.Any("why", why))
+	}
 	m.events.tell(Event{
 		Kind: ListenerDown, Time: now, Local: l.local, Interface: l.iface, Proto: l.key.proto, Why: why.Error(),
 	})

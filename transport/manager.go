@@ -174,6 +174,7 @@ func (m *Manager) post(f func(now time.Time)) bool {
 
 // closeAll ends everything when Run does.
 func (m *Manager) closeAll(now time.Time) {
+	m.log.InfoContext(m.ctx, "closing all sockets", slog.Int("listeners", len(m.listeners)), slog.Int("connections", len(m.streams)))
 	for _, key := range m.keysInOrder() {
 		m.shut(now, m.listeners[key], ErrClosed)
 	}

@@ -137,11 +137,11 @@ func (m *Manager) closeUnwanted(now time.Time, v *view) {
 		l, s := m.listeners[key], v.at[key.local]
 		switch {
 		case s == nil || !s.verdict.Keep || !slices.Contains(s.listen, key):
-			m.shut(now, l, goneError(key.local, s))
+			m.shut(now, l, goneError(l.shown.Addr(), s))
 			delete(m.listeners, key)
 		case l.open() && l.device != m.device(s):
 			// A socket that is bound to an interface stays with it.
-			m.shut(now, l, goneError(key.local, s))
+			m.shut(now, l, goneError(l.shown.Addr(), s))
 			delete(m.listeners, key)
 		}
 	}
