@@ -34,8 +34,8 @@ type Client struct {
 	toCancel bool // as soon as there is a provisional response
 }
 
-// A clientState is a state of figure 5 or 6 of RFC 3261, or of figure 3 of RFC
-// 6026: it deals with one event. res is the response of provisional, success and
+// A clientState is a state of RFC 3261 section 17.1, as RFC 6026 has changed it:
+// it deals with one event. res is the response of provisional, success and
 // failure.
 type clientState func(c *Client, e event, res *sip.Response)
 

@@ -6,8 +6,8 @@ import (
 	"github.com/emiago/sipgo/sip"
 )
 
-// The INVITE client transaction: RFC 3261 section 17.1.1 and figure 5 with the
-// Accepted state of RFC 6026 section 7.2.
+// The INVITE client transaction: RFC 3261 section 17.1.1 with the Accepted state
+// of RFC 6026 section 7.2.
 
 // minTimerD is the least time to stay in Completed over an unreliable transport
 // (RFC 3261 section 17.1.1.2): the peer's timer H may not be ours.
@@ -44,8 +44,8 @@ func (c *Client) inviteCalling(e event, res *sip.Response) {
 	}
 }
 
-// inviteProceeding: it ends with a final response; the only
-// timer is the one of a CANCEL.
+// inviteProceeding: it ends with a final response; the only timer is the one of a
+// CANCEL.
 func (c *Client) inviteProceeding(e event, res *sip.Response) {
 	switch e {
 	case timerEnd: // RFC 3261 section 9.1

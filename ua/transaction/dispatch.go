@@ -22,7 +22,7 @@ func (l *Layer) handle(c *call, m *message) {
 func (l *Layer) handleResponse(c *call, m *message) {
 	x := c.client(m)
 	if x == nil {
-		// RFC 6026 section 8.9: not for the transaction user, not even a 2xx.
+		// RFC 6026: not for the transaction user, not even a 2xx.
 		l.count.strays.Add(1)
 		return
 	}
@@ -133,7 +133,7 @@ func (c *call) answering(k key) bool {
 // newACK passes an ACK up, unless it is for a failure that was sent without a
 // transaction.
 func (l *Layer) newACK(s *Server) {
-	if toTag(s.req) != statelessTag(s.key) {
+	if toTag(s.req) != l.statelessTag(s.key) {
 		l.cfg.OnRequest(s)
 	}
 }
@@ -159,6 +159,7 @@ func (l *Layer) newCancel(s *Server) {
 		s.tag = target.localTag()
 	}
 	s.begin()
+	defer s.settle()
 	if target == nil {
 		l.count.unknownCancels.Add(1)
 		_ = s.Respond(s.Response(sip.StatusCallTransactionDoesNotExists, "Call/Transaction Does Not Exist"))

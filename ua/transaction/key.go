@@ -2,7 +2,6 @@ package transaction
 
 import (
 	"crypto/rand"
-	"encoding/binary"
 	"hash/maphash"
 	"net/netip"
 	"strconv"
@@ -66,13 +65,10 @@ func (l *Layer) answerKey(s *Server, h *wire.Head) key {
 	if s.req.Method != sip.CANCEL && toTag(s.req) == "" {
 		return l.hash("merge", h.CallID, fromTag(s.req), itoa(h.CSeq), h.Method)
 	}
-	var b [8]byte
-	binary.NativeEndian.PutUint64(b[:], uint64(s.key))
-	var hash maphash.Hash
-	hash.SetSeed(l.seed)
-	hash.Write(b[:])
-	hash.WriteString(h.Method)
-	return key(hash.Sum64())
+	return key(maphash.Comparable(l.seed, struct {
+		key    key
+		method string
+	}{s.key, h.Method}))
 }
 
 func itoa[T uint16 | uint32](n T) string { return strconv.FormatUint(uint64(n), 10) }

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/emiago/sipgo/sip"
@@ -28,8 +29,8 @@ type Config struct {
 	// section 17.1.1.1); 0 means 500 ms, 4 s and 5 s.
 	T1, T2, T4 time.Duration
 
-	// UserAgent goes into the User-Agent of requests and the Server of responses
-	// that have none; empty means no such header.
+	// UserAgent goes into the User-Agent of requests that have none, and into the
+	// Server of responses; empty, or with a line end in it, it means no such header.
 	UserAgent string
 
 	// MaxQueue is how many events may wait in the queue of one Call-ID; messages
@@ -41,7 +42,7 @@ type Config struct {
 	MaxTransactions int
 
 	// MaxAnswered is how many responses to non-INVITE requests are kept for
-	// their retransmissions (timer J: 64*T1, some 0.5 kB each); the oldest goes
+	// their retransmissions (timer J: 64*T1, some 0.4 kB each); the oldest goes
 	// first. 0 means 200,000.
 	MaxAnswered int
 
@@ -73,18 +74,20 @@ type flow interface {
 // A Layer holds the transactions of one user agent. See the package comment for
 // what may be called from where.
 type Layer struct {
-	cfg    Config // with its defaults filled in
-	log    *slog.Logger
-	parser *sip.Parser
-	seed   maphash.Seed
-	start  time.Time
-	bufs   sync.Pool // of *bytes.Buffer, to write messages into
+	cfg     Config // with its defaults filled in
+	log     *slog.Logger
+	parser  *sip.Parser
+	seed    maphash.Seed // of keys
+	tagSeed maphash.Seed // of what is shown of them
+	start   time.Time
+	bufs    sync.Pool // of *bytes.Buffer, to write messages into
 
 	ctx    context.Context // of everything that is sent; ends with Run
 	cancel context.CancelFunc
 
-	answered answered
-	count    counters
+	answered   answered
+	count      counters
+	complained atomic.Int64 // instant of the last complaint about too much to do
 
 	mu      sync.Mutex // guards what follows, and the first block of every call and watch
 	idle    sync.Cond  // on mu: running became zero
@@ -103,11 +106,15 @@ func New(cfg Config) *Layer {
 	cfg.MaxQueue = orDefault(cfg.MaxQueue, 128)
 	cfg.MaxTransactions = orDefault(cfg.MaxTransactions, 20_000)
 	cfg.MaxAnswered = orDefault(cfg.MaxAnswered, 200_000)
+	if wire.ValidValue(cfg.UserAgent) != nil {
+		cfg.UserAgent = "" // nothing could be sent with it
+	}
 	l := &Layer{
 		cfg:     cfg,
 		log:     cfg.Log,
 		parser:  newParser(),
 		seed:    maphash.MakeSeed(),
+		tagSeed: maphash.MakeSeed(),
 		start:   time.Now(),
 		calls:   make(map[string]*call),
 		watches: make(map[<-chan struct{}]*watch),
@@ -160,7 +167,10 @@ func (l *Layer) Receive(m transport.Message) {
 }
 
 func (l *Layer) receive(m wire.Message, f flow) {
-	l.enqueue(&message{Message: m, flow: f})
+	if !l.enqueue(&message{Message: m, flow: f}) {
+		l.count.overflows.Add(1)
+		l.complain("messages wait in full queues and are dropped")
+	}
 }
 
 // Do runs f on the queue of callID: after everything that is there already, and
@@ -168,6 +178,19 @@ func (l *Layer) receive(m wire.Message, f flow) {
 // wait for f. f runs even if Run has ended.
 func (l *Layer) Do(callID string, f func()) {
 	l.push(callID, func(*call) { f() })
+}
+
+// complaintEvery is how often at most an overload is logged.
+const complaintEvery = time.Minute
+
+// complain logs that there is too much to do; the counts are since the start.
+func (l *Layer) complain(why string) {
+	now, last := l.now(), instant(l.complained.Load())
+	if last != 0 && now-last < complaintEvery || !l.complained.CompareAndSwap(int64(last), int64(max(now, 1))) {
+		return
+	}
+	l.log.WarnContext(l.ctx, "too much to do", slog.String("why", why),
+		slog.Uint64("dropped", l.count.overflows.Load()), slog.Uint64("refused", l.count.refused.Load()))
 }
 
 // now is the time on the Layer's clock.

@@ -183,8 +183,9 @@ func hopRequest(method sip.RequestMethod, invite *sip.Request, to *sip.ToHeader)
 	return req
 }
 
-// tryingAfter is when a non-INVITE request gets its 100: RFC 4320 section 4.1 lets a non-INVITE request have a 100 when
-// timer E of its client has grown to T2; with the default timers after 3.5 s.
+// tryingAfter is when a request other than INVITE gets a 100: when timer E of its
+// client has grown to T2 (RFC 4320 section 4.1), with the default timers after
+// 3.5 s.
 func (l *Layer) tryingAfter() instant {
 	var sum instant
 	for t := l.cfg.T1; t < l.cfg.T2; t *= 2 {

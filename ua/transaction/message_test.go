@@ -134,6 +134,23 @@ func TestSendRefuses(t *testing.T) {
 	}
 }
 
+func TestUserAgentThatCannotBeWrittenIsLeftOut(t *testing.T) {
+	var s *Server
+	inLab(t, transport.UDP, Config{UserAgent: "x\r\nX-Evil: 1", OnRequest: keeping(&s)}, func(b *lab) {
+		b.send(sip.OPTIONS)
+		b.receive(incoming{method: "OPTIONS"}.String())
+		b.later(func() { respond(t, s, 200) })
+		for _, w := range b.flow.written {
+			if strings.Contains(w.raw, "X-Evil") {
+				t.Errorf("sent\n%s", w.raw)
+			}
+		}
+		if len(b.flow.written) != 2 {
+			t.Errorf("%d messages sent, want 2", len(b.flow.written))
+		}
+	})
+}
+
 func TestLineEndsInABodyAreFine(t *testing.T) {
 	inLab(t, transport.UDP, Config{}, func(b *lab) {
 		req := request(sip.MESSAGE)

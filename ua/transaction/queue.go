@@ -32,24 +32,24 @@ type call struct {
 	clients []*Client
 }
 
-// enqueue puts a received message into the queue of its Call-ID, or drops it if
-// there is no room.
-func (l *Layer) enqueue(m *message) {
+// enqueue puts a received message into the queue of its Call-ID; false says that
+// there is no room. After the end messages are dropped.
+func (l *Layer) enqueue(m *message) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	c := l.calls[m.Head.CallID]
 	switch {
 	case l.closed:
-		return
+		return true
 	case l.waiting >= maxWaiting, c != nil && len(c.pending) >= l.cfg.MaxQueue:
-		l.count.overflows.Add(1)
-		return
+		return false
 	case c == nil:
 		// The head's strings share the memory of the whole message.
 		c = l.newCallLocked(strings.Clone(m.Head.CallID))
 	}
 	l.waiting++
 	l.pushLocked(c, task{msg: m})
+	return true
 }
 
 // push lets do run on the queue of callID.

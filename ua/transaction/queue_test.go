@@ -1,7 +1,9 @@
 package transaction
 
 import (
+	"bytes"
 	"fmt"
+	"log/slog"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -135,6 +137,20 @@ func TestTooManyMessagesInAllQueues(t *testing.T) {
 		set(1 - maxWaiting)
 		if n := b.layer.Stats().Overflows; n != 1 {
 			t.Errorf("%d overflows, want 1", n)
+		}
+	})
+}
+
+func TestOverloadIsLoggedOnceAMinute(t *testing.T) {
+	var out bytes.Buffer
+	cfg := Config{MaxTransactions: 1, OnRequest: func(*Server) {}, Log: slog.New(slog.NewTextHandler(&out, nil))}
+	inLab(t, transport.UDP, cfg, func(b *lab) {
+		for i := range 130 {
+			b.receive(incoming{method: "INVITE", branch: fmt.Sprint("z9hG4bK-", i), cseq: i + 1}.String())
+			b.wait(time.Second)
+		}
+		if n := strings.Count(out.String(), "too much to do"); n != 3 {
+			t.Errorf("logged %d times in 130 s, want 3:\n%s", n, &out)
 		}
 	})
 }

@@ -3,6 +3,7 @@ package transaction
 import (
 	"bytes"
 	"fmt"
+	"hash/maphash"
 	"log/slog"
 
 	"github.com/emiago/sipgo/sip"
@@ -15,7 +16,7 @@ func (l *Layer) badRequest(m *message, reason string) {
 	if m.Head.Method == string(sip.ACK) {
 		return
 	}
-	tag := statelessTag(l.branchKey(&m.Head))
+	tag := l.statelessTag(l.branchKey(&m.Head))
 	_ = l.respond(m.flow, m.Refuse(sip.StatusBadRequest, reason, m.flow.Remote(), tag))
 }
 
@@ -29,6 +30,7 @@ func (l *Layer) bad(m *message, reason string) {
 // overloaded answers a request for which there is no room.
 func (l *Layer) overloaded(s *Server) {
 	l.count.refused.Add(1)
+	l.complain("requests are unanswered and new ones get 503")
 	l.refuse(s, sip.StatusServiceUnavailable, "Overloaded", sip.NewHeader("Retry-After", retryAfter))
 }
 
@@ -36,7 +38,7 @@ func (l *Layer) overloaded(s *Server) {
 // server does (RFC 3261 section 8.2.7): its retransmission gets the same, and the
 // ACK to it is dropped.
 func (l *Layer) refuse(s *Server, code int, reason string, more ...sip.Header) {
-	s.tag = statelessTag(s.key)
+	s.tag = l.statelessTag(s.key)
 	res := s.Response(code, reason)
 	for _, h := range more {
 		res.AppendHeader(h)
@@ -52,8 +54,10 @@ func (l *Layer) refuse(s *Server, code int, reason string, more ...sip.Header) {
 const retryAfter = "5"
 
 // statelessTag is a To tag that is the same for a retransmission (RFC 3261
-// section 8.2.7).
-func statelessTag(k key) string { return fmt.Sprintf("%016x", uint64(k)) }
+// section 8.2.7), and tells nothing of k.
+func (l *Layer) statelessTag(k key) string {
+	return fmt.Sprintf("%016x", maphash.Comparable(l.tagSeed, k))
+}
 
 // parse parses m. If that cannot be done, reason says why in words that are fit
 // for a reason phrase and hold nothing of the message but a header's name.

@@ -35,8 +35,9 @@ type Server struct {
 	onEnd       func(error)
 }
 
-// A serverState is a state of figure 5 of RFC 6026 or figure 8 of RFC 3261: it
-// deals with one event. raw is the response of provisional, success and failure.
+// A serverState is a state of RFC 3261 section 17.2, as RFC 6026 has changed it:
+// it deals with one event. raw is the response of provisional, success and
+// failure.
 type serverState func(s *Server, e event, raw []byte) error
 
 // Request returns the request. Its topmost Via tells where it came from

@@ -6,8 +6,8 @@ import (
 	"github.com/emiago/sipgo/sip"
 )
 
-// The INVITE server transaction: RFC 3261 section 17.2.1 and figure 7 with the
-// Accepted state of RFC 6026 section 7.1.
+// The INVITE server transaction: RFC 3261 section 17.2.1 with the Accepted state
+// of RFC 6026 section 7.1.
 
 // tryingDelay is how long the transaction user has to respond to an INVITE
 // before the transaction itself says 100 (RFC 3261 section 17.2.1).
@@ -18,8 +18,8 @@ func (s *Server) beginInvite() {
 	s.alarm.resendIn(s.layer.now(), tryingDelay)
 }
 
-// inviteProceeding: no final response yet. It has no end of its own; ringing may take
-// any time.
+// inviteProceeding: no final response yet. It has no end of its own; ringing may
+// take any time.
 func (s *Server) inviteProceeding(e event, raw []byte) error {
 	switch e {
 	case timerResend:
@@ -62,7 +62,7 @@ func (s *Server) trying() error {
 
 // inviteAccepted: a 2xx was sent, and is sent again by the transaction user, which
 // also gets the ACK. The transaction absorbs retransmissions of the INVITE that
-// are still under way, which would begin another call (RFC 6026 section 5).
+// are still under way, which would begin another call (RFC 6026).
 func (s *Server) inviteAccepted(e event, raw []byte) error {
 	switch e {
 	case success:
