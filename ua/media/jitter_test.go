@@ -1,9 +1,11 @@
 package media
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"testing"
 	"time"
 )
@@ -40,18 +42,14 @@ func (tr trace) run() result {
 			arrivals = append(arrivals, arrival{float64(i)*20/(1+tr.skew) + d, i})
 		}
 	}
+	slices.SortStableFunc(arrivals, func(a, b arrival) int { return cmp.Compare(a.at, b.at) })
 	res := result{j: j, order: true}
 	last, sum := -1, 0.0
 	for turn := range tr.packets + 20 {
 		now := float64(20*turn) + 7
-		for k := 0; k < len(arrivals); k++ {
-			if a := arrivals[k]; a.at <= now && a.i >= 0 {
-				j.put(jitterSlot{audio: true, seq: uint16(65000 + a.i), duration: 160, payload: []byte{byte(a.i), byte(a.i >> 8)}}, tr.begin+uint32(160*a.i), int64(a.at*8))
-				arrivals = append(arrivals[:k], arrivals[k+1:]...)
-				k--
-			} else if a.at > now+4000 {
-				break
-			}
+		for ; len(arrivals) > 0 && arrivals[0].at <= now; arrivals = arrivals[1:] {
+			a := arrivals[0]
+			j.put(jitterSlot{audio: true, seq: uint16(65000 + a.i), duration: 160, payload: []byte{byte(a.i), byte(a.i >> 8)}}, tr.begin+uint32(160*a.i), int64(a.at*8))
 		}
 		kind, p, _ := j.get(int64(now*8), 160, false)
 		for kind == playCut {

@@ -107,6 +107,11 @@ func TestAnswerToEachSituation(t *testing.T) {
 		{"rtcp on another port", offered("m=audio 4000 RTP/AVP 0", "a=rtcp:5005"), nil, "PCMU/0 ev-1 192.0.2.1:4000 rtcp 5005 20ms sendrecv"},
 		{"rtcp at another address", offered("m=audio 4000 RTP/AVP 0", "a=rtcp:5005 IN IP4 192.0.2.7"), nil, "PCMU/0 ev-1 192.0.2.1:4000 rtcp 192.0.2.7:5005 20ms sendrecv"},
 		{"rtcp at a loopback address", offered("m=audio 4000 RTP/AVP 0", "a=rtcp:5005 IN IP4 127.0.0.1"), nil, "PCMU/0 ev-1 192.0.2.1:4000 rtcp 4001 20ms sendrecv"},
+		{"rtcp at an address of the other family", offered("m=audio 4000 RTP/AVP 0", "a=rtcp:5005 IN IP6 2001:db8::1"), nil, "PCMU/0 ev-1 192.0.2.1:4000 rtcp 4001 20ms sendrecv"},
+		{"rtcp at no address", offered("m=audio 4000 RTP/AVP 0", "a=rtcp:5005 IN IP4 0.0.0.0"), nil, "PCMU/0 ev-1 192.0.2.1:4000 rtcp 4001 20ms sendrecv"},
+		{"rtcp at a group", offered("m=audio 4000 RTP/AVP 0", "a=rtcp:5005 IN IP4 224.0.0.9"), nil, "PCMU/0 ev-1 192.0.2.1:4000 rtcp 4001 20ms sendrecv"},
+		{"rtcp without a port", offered("m=audio 4000 RTP/AVP 0", "a=rtcp"), nil, "PCMU/0 ev-1 192.0.2.1:4000 rtcp 4001 20ms sendrecv"},
+		{"rtcp port zero", offered("m=audio 4000 RTP/AVP 0", "a=rtcp:0"), nil, "PCMU/0 ev-1 192.0.2.1:4000 rtcp 4001 20ms sendrecv"},
 		{"rtcp port not a number", offered("m=audio 4000 RTP/AVP 0", "a=rtcp:x"), nil, "PCMU/0 ev-1 192.0.2.1:4000 rtcp 4001 20ms sendrecv"},
 		{"no port after the last", offered("m=audio 65535 RTP/AVP 0"), nil, "PCMU/0 ev-1 192.0.2.1:65535 rtcp none 20ms sendrecv"},
 		{"rtcp on the same port", offered("m=audio 4000 RTP/AVP 0", "a=rtcp-mux", "a=rtcp:5005"), nil, "PCMU/0 ev-1 192.0.2.1:4000 rtcp mux 20ms sendrecv"},
@@ -115,6 +120,9 @@ func TestAnswerToEachSituation(t *testing.T) {
 		{"packet time beyond the maximum", offered("m=audio 4000 RTP/AVP 0", "a=ptime:60", "a=maxptime:40"), nil, "PCMU/0 ev-1 192.0.2.1:4000 rtcp 4001 40ms sendrecv"},
 		{"packet time zero", offered("m=audio 4000 RTP/AVP 0", "a=ptime:0"), nil, "PCMU/0 ev-1 192.0.2.1:4000 rtcp 4001 20ms sendrecv"},
 		{"packet time of a second", offered("m=audio 4000 RTP/AVP 0", "a=ptime:1000"), nil, "PCMU/0 ev-1 192.0.2.1:4000 rtcp 4001 120ms sendrecv"},
+		{"packet time too large for 16 bits", offered("m=audio 4000 RTP/AVP 0", "a=ptime:65537"), nil, "PCMU/0 ev-1 192.0.2.1:4000 rtcp 4001 20ms sendrecv"},
+		{"packet time of the smallest kind", offered("m=audio 4000 RTP/AVP 0", "a=ptime:5"), nil, "PCMU/0 ev-1 192.0.2.1:4000 rtcp 4001 5ms sendrecv"},
+		{"packet time below that", offered("m=audio 4000 RTP/AVP 0", "a=ptime:4"), nil, "PCMU/0 ev-1 192.0.2.1:4000 rtcp 4001 20ms sendrecv"},
 		{"packet time not a number", offered("m=audio 4000 RTP/AVP 0", "a=ptime:x"), nil, "PCMU/0 ev-1 192.0.2.1:4000 rtcp 4001 20ms sendrecv"},
 
 		{"peer holds", offered("m=audio 4000 RTP/AVP 0", "a=sendonly"), nil, "PCMU/0 ev-1 192.0.2.1:4000 rtcp 4001 20ms recvonly"},
@@ -201,6 +209,45 @@ func summary(a Agreed) string {
 	return b.String()
 }
 
+func TestStaticPayloadTypes(t *testing.T) {
+	m := Media{Formats: []string{"0", "3", "4", "8", "9", "10", "11", "13", "15", "18", "1", "96", "128", "-1", "x", "0"}}
+	list, unknown := m.codecs()
+	want := []Codec{
+		pcmu,
+		{3, "GSM", 8000, 0, ""},
+		{4, "G723", 8000, 0, ""},
+		pcma,
+		{9, "G722", 8000, 0, ""},
+		{10, "L16", 44100, 2, ""},
+		{11, "L16", 44100, 0, ""},
+		{13, "CN", 8000, 0, ""},
+		{15, "G728", 8000, 0, ""},
+		{18, "G729", 8000, 0, ""},
+	}
+	if !reflect.DeepEqual(list, want) || !reflect.DeepEqual(unknown, []uint8{1, 96}) {
+		t.Errorf("got %+v and %v", list, unknown)
+	}
+}
+
+func TestRtpmapsThatMeanNothing(t *testing.T) {
+	for _, value := range []string{"96", "96 ", "96 /8000", "96 PCMU/0", "96 PCMU/-8000", "96 PCMU/x", "96 PCMU/8000/-1", "x PCMU/8000", "97 PCMU/8000", "352 PCMU/8000"} {
+		m := Media{Formats: []string{"96"}, Attributes: []Attribute{{"rtpmap", value}}}
+		if list, unknown := m.codecs(); len(list) != 0 || len(unknown) != 1 {
+			t.Errorf("rtpmap:%s means %+v", value, list)
+		}
+	}
+}
+
+func TestOfferWithoutWishes(t *testing.T) {
+	l := local()
+	l.PTime, l.RTCPPort, l.Addr = 0, 0, netip.Addr{}
+	l.Codecs = []Codec{{PT: 0, Name: "PCMU", Clock: 8000, Channels: 1}}
+	want := "v=0\r\no=- 77 1 IN IP4 0.0.0.0\r\ns=-\r\nc=IN IP4 0.0.0.0\r\nt=0 0\r\nm=audio 6000 RTP/AVP 0\r\na=rtpmap:0 PCMU/8000\r\na=sendrecv\r\n"
+	if got := string(Offer(l).Marshal()); got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+}
+
 func TestAnswerRefuses(t *testing.T) {
 	tests := []struct{ name, body, why string }{
 		{"no line at all", "v=0\r\n", "no media line"},
@@ -253,6 +300,7 @@ func TestAcceptEachAnswer(t *testing.T) {
 		{"codec never offered", offered("m=audio 4000 RTP/AVP 18 0"), nil, "PCMU/0 ev-1 192.0.2.1:4000 rtcp 4001 20ms sendrecv", "G729/8000 was not offered"},
 		{"no rtpmap for the events", offered("m=audio 4000 RTP/AVP 0 101"), nil, "PCMU/0 ev101 192.0.2.1:4000 rtcp 4001 20ms sendrecv", "no rtpmap"},
 		{"feedback profile answered", offered("m=audio 4000 RTP/AVPF 0"), nil, "PCMU/0 ev-1 192.0.2.1:4000 rtcp 4001 20ms sendrecv", "RTP/AVPF answers"},
+		{"no rtpmap for the only codec", offered("m=audio 4000 RTP/AVP 96"), func(l *Local) { l.Codecs = []Codec{{PT: 96, Name: "PCMA", Clock: 8000}} }, "PCMA/96 ev-1 192.0.2.1:4000 rtcp 4001 20ms sendrecv", "no rtpmap"},
 		{"one line too many", offered("m=audio 4000 RTP/AVP 0", "m=video 0 RTP/AVP 31"), nil, "PCMU/0 ev-1 192.0.2.1:4000 rtcp 4001 20ms sendrecv", "2 media lines answer 1"},
 		{"audio in another line", offered("m=video 0 RTP/AVP 31", "m=audio 4000 RTP/AVP 0"), nil, "PCMU/0 ev-1 192.0.2.1:4000 rtcp 4001 20ms sendrecv", "in line 2"},
 	}

@@ -51,7 +51,8 @@ func Offer(l Local) *Session {
 	return l.follow(s)
 }
 
-// session is a description without media lines. The t= lines of an answer are the offer's (RFC 3264 section 6).
+// session is a description without media lines. The t= lines of an answer are the offer's (RFC 3264 section 6); Marshal
+// writes those of an offer.
 func (l *Local) session(offer *Session) *Session {
 	conn := connOf(l.Addr)
 	s := &Session{Name: "-", Conn: conn, Origin: Origin{User: "-", ID: l.SessionID, Version: l.Version, Conn: conn}}
@@ -61,9 +62,6 @@ func (l *Local) session(offer *Session) *Session {
 				s.Other = append(s.Other, line)
 			}
 		}
-	}
-	if len(s.Other) == 0 {
-		s.Other = []string{"t=0 0"}
 	}
 	return s
 }

@@ -152,16 +152,12 @@ func (p *parser) take(kind byte, value string) error {
 
 // order notes a line that stands before or after where RFC 8866 section 5 wants it.
 func (p *parser) order(kind byte) {
-	want := sessionOrder
-	if p.m != nil {
-		want = mediaOrder
-	}
-	at := strings.IndexByte(want, kind)
+	at := strings.IndexByte(sessionOrder, kind) // of the types that both levels have, the order is the same
 	if at < 0 {
 		return // keep says that it is unknown
 	}
 	// Between r= lines another t= may come: they form time descriptions, like the media descriptions.
-	if at < strings.IndexByte(want, p.last) && (kind != 't' || p.last != 'r') {
+	if at < strings.IndexByte(sessionOrder, p.last) && (kind != 't' || p.last != 'r') {
 		p.quirk("RFC 8866 5", "%c= after %c=", kind, p.last)
 	}
 	p.last = kind

@@ -87,6 +87,12 @@ func TestParseForgives(t *testing.T) {
 		{"tabs", change("m=audio 4000 RTP/AVP 0", "m=audio\t4000 RTP/AVP\t0"), "white space other"},
 		{"two spaces", change("m=audio 4000", "m=audio  4000"), "white space other"},
 		{"trailing space", change("0 8 101\r\n", "0 8 101 \r\n"), "white space other"},
+		{"two times, each repeated", change("t=0 0\r\n", "t=0 0\r\nr=1 2 3\r\nt=4 5\r\nr=1 2 3\r\n"), ""},
+		{"time after its zone", change("t=0 0\r\n", "z=0 0\r\nt=0 0\r\n"), "t= after z="},
+		{"two connections", change("t=0 0\r\n", "c=IN IP4 192.0.2.2\r\nt=0 0\r\n"), "more than one c="},
+		{"two LF among CRLF", change("s=-\r\nc=IN IP4 192.0.2.1\r\n", "s=-\nc=IN IP4 192.0.2.1\n"), "LF alone"},
+		{"port count of one", change("4000", "4000/1"), ""},
+		{"port count not a number", change("4000", "4000/x"), "number of ports"},
 		{"port count", change("4000", "4000/2"), ""},
 		{"port count zero", change("4000", "4000/0"), "number of ports"},
 		{"host name", change("c=IN IP4 192.0.2.1", "c=IN IP4 media.example.com"), ""},
@@ -102,7 +108,7 @@ func TestParseForgives(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			s := mustParse(t, tt.body)
-			if len(s.Media) != 1 || s.Media[0].Port != 4000 || len(s.Media[0].Formats) != 3 {
+			if len(s.Media) != 1 || s.Media[0].Port != 4000 || len(s.Media[0].Formats) != 3 || s.Media[0].Ports < 1 || s.Conn.Host == "192.0.2.2" {
 				t.Errorf("media = %+v", s.Media)
 			}
 			got := fmt.Sprint(s.Quirks)
@@ -120,10 +126,68 @@ func TestParseKeepsFaxLine(t *testing.T) {
 	}
 }
 
-func TestQuirkNamesItsLine(t *testing.T) {
-	s := mustParse(t, strings.Replace(plain, "t=0 0", "x=1\r\nt=0 0", 1))
-	if got, want := fmt.Sprint(s.Quirks), `[line 5: unknown or misplaced line type 'x' (RFC 8866 5)]`; got != want {
-		t.Errorf("quirks = %s, want %s", got, want)
+func TestQuirksNameTheirLines(t *testing.T) {
+	for body, want := range map[string]string{
+		strings.Replace(plain, "t=0 0", "x=1\r\nt=0 0", 1):                      `[line 5: unknown or misplaced line type 'x' (RFC 8866 5)]`,
+		strings.Replace(plain, "o=alice 1 2 IN IP4 192.0.2.1\r\n", "", 1):       `[no o= line (RFC 8866 5)]`,
+		strings.Replace(plain, "c=IN IP4 192.0.2.1\r\n", "", 1):                 `[no c= for media line 1 (RFC 8866 5.7)]`,
+		strings.Replace(plain, "c=IN IP4 192.0.2.1", "c=IN IP4 2001:db8::1", 1): `[line 4: 2001:db8::1 written as IP4 2001:db8::1 (RFC 8866 5.7)]`,
+		strings.Replace(plain, "c=IN IP4", "c=ON IP4", 1):                       `[line 4: "ON IP4 192.0.2.1" instead of IN, a family and an address (RFC 8866 5.7)]`,
+		strings.Replace(plain, "c=IN IP4 192.0.2.1", "c=IN IP4 192.0.2.1 x", 1): `[line 4: "IN IP4 192.0.2.1 x" instead of IN, a family and an address (RFC 8866 5.7)]`,
+		"v=0\r\no=\r\ns=-\r\nt=0 0\r\n":                                         `[line 2: o= has 0 fields instead of 6 (RFC 8866 5.2)]`,
+	} {
+		if got := fmt.Sprint(mustParse(t, body).Quirks); got != want {
+			t.Errorf("quirks = %s\nwant     %s", got, want)
+		}
+	}
+}
+
+// TestParseRepairs has what is understood although it is written wrongly.
+func TestParseRepairs(t *testing.T) {
+	for line, want := range map[string]Conn{
+		"c=IN IP4 2001:db8::1": {"2001:db8::1", true}, "c=IN IP6 [2001:db8::1]": {"2001:db8::1", true}, "c=IN IP6 fe80::1%eth0": {"fe80::1", true},
+		"c=IN IP6 ::ffff:192.0.2.1": {"192.0.2.1", false}, "c=IN IP4 224.2.1.1/127/3": {"224.2.1.1", false}, "c=in ip6 ::1": {"::1", true},
+	} {
+		if s := mustParse(t, "v=0\r\n"+line+"\r\n"); s.Conn != want {
+			t.Errorf("%s is read as %+v, want %+v", line, s.Conn, want)
+		}
+	}
+	for line, want := range map[string]Origin{
+		"o=bob": {User: "bob"}, "o=bob 1": {User: "bob"}, "o=bob 1 2": {User: "bob", ID: 1, Version: 2}, "o=bob x 2 IN IP4 192.0.2.1": {User: "bob", Version: 2, Conn: Conn{Host: "192.0.2.1"}},
+	} {
+		if s := mustParse(t, "v=0\r\n"+line+"\r\n"); s.Origin != want {
+			t.Errorf("%s is read as %+v, want %+v", line, s.Origin, want)
+		}
+	}
+	for _, letter := range "azAZ" {
+		if s := mustParse(t, "v=0\r\n"+string(letter)+"=1\r\n"); strings.Contains(fmt.Sprint(s.Quirks), "not of the form") {
+			t.Errorf("%c= is no line: %v", letter, s.Quirks)
+		}
+	}
+}
+
+// TestParseAtItsLimits has what is just small enough, and one more of it.
+func TestParseAtItsLimits(t *testing.T) {
+	attributes := strings.Repeat("a=x\r\n", maxAttributes-4) // plain has four
+	lines := strings.Repeat("m=audio 0 RTP/AVP 0\r\n", maxMedia-1)
+	for name, body := range map[string]string{
+		"attributes": plain + attributes, "media lines": plain + lines, "line": plain + "a=" + strings.Repeat("x", maxLine-2) + "\r\n",
+		"body": plain + strings.Repeat("b=AS:64\r\n", (maxBody-len(plain))/9) + strings.Repeat("\x00", (maxBody-len(plain))%9),
+	} {
+		if _, err := Parse([]byte(body)); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	for name, body := range map[string]string{
+		"attributes": plain + attributes + "a=x\r\n", "media lines": plain + lines + "m=audio 0 RTP/AVP 0\r\n", "line": plain + "a=" + strings.Repeat("x", maxLine-1) + "\r\n",
+		"body": plain + strings.Repeat("\x00", maxBody+1-len(plain)),
+	} {
+		if _, err := Parse([]byte(body)); !errors.Is(err, ErrBad) {
+			t.Errorf("one more %s: %v", name, err)
+		}
+	}
+	if maxBody != 65536 || maxLine != 8192 || maxMedia != 64 || maxAttributes != 1000 {
+		t.Error("the doc of Parse names other limits")
 	}
 }
 
@@ -136,10 +200,6 @@ func TestParseRefuses(t *testing.T) {
 		{"media with a word for a port", "v=0\r\nm=audio x RTP/AVP 0\r\n"},
 		{"media with a negative port", "v=0\r\nm=audio -1 RTP/AVP 0\r\n"},
 		{"media with a port of 17 bits", "v=0\r\nm=audio 65536 RTP/AVP 0\r\n"},
-		{"body too long", plain + strings.Repeat("a=x\r\n", maxBody/5)},
-		{"line too long", plain + "a=" + strings.Repeat("x", maxLine) + "\r\n"},
-		{"too many media lines", plain + strings.Repeat("m=audio 0 RTP/AVP 0\r\n", maxMedia)},
-		{"too many attributes", plain + strings.Repeat("a=x\r\n", maxAttributes)},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -156,6 +216,10 @@ func TestMarshalPutsLinesInOrder(t *testing.T) {
 		"m=audio 4000/2 RTP/AVP 0\r\ni=voice\r\nc=IN IP4 192.0.2.2\r\nb=AS:64\r\na=sendonly\r\n"
 	if got := string(s.Marshal()); got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+	all := "v=0\r\no=- 1 2 IN IP6 ::1\r\ns=x\r\ni=a\r\nu=b\r\ne=c\r\np=d\r\nc=IN IP6 ::1\r\nb=AS:1\r\nt=1 2\r\nr=3 4 5\r\nt=6 7\r\nz=8 9\r\nk=clear:z\r\na=y\r\nm=audio 1 RTP/AVP 0\r\ni=e\r\nc=IN IP6 ::2\r\nb=AS:2\r\nk=clear:q\r\na=w\r\n"
+	if s := mustParse(t, all); string(s.Marshal()) != all || len(s.Quirks) != 0 {
+		t.Errorf("got\n%s\nwant\n%s\nquirks %v", s.Marshal(), all, s.Quirks)
 	}
 	if got := string(mustParse(t, plain).Marshal()); got != plain {
 		t.Errorf("got\n%s\nwant\n%s", got, plain)
