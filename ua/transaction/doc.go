@@ -30,7 +30,10 @@
 //     transaction, the error is returned to the caller of Respond.
 //   - RFC 4320: a non-INVITE request gets no provisional but a 100 that is sent
 //     here, and no 408 or late answer.
-//   - A transaction ends at once when its flow does, instead of with its timer.
+//   - A client transaction ends at once when its flow does, instead of with its
+//     timer. So does a server transaction whose local address is gone; one whose
+//     connection is closed goes on, and answers over a new connection (RFC 3261
+//     section 18.2.2).
 //   - Transactions are matched within their Call-ID: a message that agrees in
 //     branch but not in Call-ID belongs to no transaction.
 //

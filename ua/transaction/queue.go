@@ -1,8 +1,10 @@
 package transaction
 
 import (
+	"errors"
 	"strings"
 
+	"github.com/gosipua/gosipua/transport"
 	"github.com/gosipua/gosipua/transport/wire"
 )
 
@@ -142,7 +144,9 @@ func (c *call) endAll(done <-chan struct{}, err error) {
 	// A callback may send or answer, and so change the lists.
 	servers, clients := append([]*Server(nil), c.servers...), append([]*Client(nil), c.clients...)
 	for _, s := range servers {
-		if done == nil || s.flow.Done() == done {
+		// A connection that is gone is no reason to owe the answer: it goes over a new one (RFC 3261 section 18.2.2).
+		// Without the local address there is no way left that the client would accept it from.
+		if done == nil || s.flow.Done() == done && (!s.flow.Proto().Reliable() || errors.Is(err, transport.ErrAddressGone)) {
 			s.end(err)
 		}
 	}

@@ -2,6 +2,7 @@ package transaction
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -162,11 +163,22 @@ func TestServerInvite(t *testing.T) {
 			want: []string{"0.00 200 INVITE", "0.00 got ACK", "0.00 got ACK"},
 		},
 		{
-			name: "flow goes down while it rings", proto: transport.TCP,
+			name: "connection is closed while it rings: the answer is still owed", proto: transport.TCP,
 			run: func(b *lab, s *Server) {
 				b.later(func() { respond(b.t, s, 180) })
 				b.wait(time.Second)
 				b.flow.down(errors.New("gone"))
+				b.wait(time.Second)
+				b.later(func() { respond(b.t, s, 200) })
+			},
+			want: []string{"0.00 180 INVITE", "2.00 200 INVITE"},
+		},
+		{
+			name: "address goes while it rings", proto: transport.TCP,
+			run: func(b *lab, s *Server) {
+				b.later(func() { respond(b.t, s, 180) })
+				b.wait(time.Second)
+				b.flow.down(fmt.Errorf("x: %w", transport.ErrAddressGone))
 				b.wait(time.Second)
 				b.later(func() {
 					if err := s.Respond(s.Response(200, "OK")); !errors.Is(err, ErrTerminated) {
