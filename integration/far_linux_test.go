@@ -47,7 +47,7 @@ func newFarBaresip(c farConfig, k *registrar) farEnd {
 	c.t.Helper()
 	b := startBaresip(c.t, c.at, baresipConfig{
 		Listen: c.at.addr(c.family), ToneHz: farToneHz,
-		Account: fmt.Sprintf("<sip:bob@lab.test;transport=%s>;auth_user=bob;auth_pass=b-secret;outbound=sip:%s;transport=%s;regint=600;answermode=auto", c.proto, c.proxy, c.proto),
+		Account: fmt.Sprintf("<sip:bob@lab.test;transport=%s>;auth_user=bob;auth_pass=b-secret;outbound=\"sip:%s;transport=%s\";regint=600;answermode=auto", c.proto, c.proxy, c.proto),
 		Extra:   "net_af " + map[string]string{"inet": "ipv4", "inet6": "ipv6"}[c.family],
 	})
 	k.saved("bob")

@@ -25,10 +25,7 @@ func TestAnswersLeaveFromTheAddressAsked(t *testing.T) {
 			v4, v6 := s.addrs(77)
 			host.link.Add(v4.String()+"/24", v6.String()+"/64")
 			host.link.AwaitUsable(v6.String())
-			asked := []netip.AddrPort{netip.AddrPortFrom(host.addr(family), 5060), netip.AddrPortFrom(v4, 5060)}
-			if family == "inet6" {
-				asked[1] = netip.AddrPortFrom(v6, 5060)
-			}
+			asked := []netip.AddrPort{netip.AddrPortFrom(host.addr(family), 5060), netip.AddrPortFrom(s.addr(77, family), 5060)}
 			p := startProgram(t, host.Host, echoConfig)
 			c := listenUDP(peer.Host, netip.AddrPortFrom(peer.addr(family), 5060))
 			wrong, err := askInTurn(c, asked, 10000, 50)

@@ -24,7 +24,7 @@ func TestBaresipCallsBaresipThroughKamailio(t *testing.T) {
 					at := s.host(user)
 					return startBaresip(t, at, baresipConfig{
 						Listen: at.addr(family), ToneHz: hz,
-						Account: fmt.Sprintf("<sip:%s@lab.test;transport=%s>;auth_user=%s;auth_pass=%c-secret;outbound=sip:%s;transport=%s;regint=60;answermode=auto",
+						Account: fmt.Sprintf("<sip:%s@lab.test;transport=%s>;auth_user=%s;auth_pass=%c-secret;outbound=\"sip:%s;transport=%s\";regint=60;answermode=auto",
 							user, proto, user, user[0], hostport(k.at.addr(family), 5060), proto),
 						Extra: "net_af " + map[string]string{"inet": "ipv4", "inet6": "ipv6"}[family],
 					})

@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/gosipua/gosipua/internal/netlab"
 )
 
@@ -70,15 +72,24 @@ func (m message) method() string {
 	return strings.Fields(m.header.Get("Cseq"))[1]
 }
 
-// messages returns the SIP messages among captured packets that match. Of a
-// stream it sees those that begin with a segment and end with it.
+// messages returns the SIP messages among captured packets that match: first
+// those of datagrams, then those of streams.
 func messages(c *netlab.Capture, match func(netlab.Packet) bool) []message {
 	var found []message
-	for _, p := range c.Select(match) {
-		if !bytes.Contains(p.Payload, []byte("SIP/2.0")) {
-			continue
+	packets := c.Select(match)
+	for _, p := range packets {
+		if p.Proto == unix.IPPROTO_UDP && bytes.Contains(p.Payload, []byte("SIP/2.0")) {
+			if m, err := parseMessage(p.Payload); err == nil {
+				found = append(found, m)
+			}
 		}
-		if m, err := parseMessage(p.Payload); err == nil {
+	}
+	for _, stream := range netlab.Streams(packets) {
+		for r := bufio.NewReader(bytes.NewReader(stream)); ; {
+			m, err := readMessage(r)
+			if err != nil { // the end, or no SIP
+				break
+			}
 			found = append(found, m)
 		}
 	}

@@ -59,6 +59,15 @@ func (s *site) addrs(n int) (v4, v6 netip.Addr) {
 		netip.MustParseAddr(fmt.Sprintf("2001:db8:5::%x", n))
 }
 
+// addr returns address number n of a family.
+func (s *site) addr(n int, family string) netip.Addr {
+	v4, v6 := s.addrs(n)
+	if family == "inet6" {
+		return v6
+	}
+	return v4
+}
+
 // addr returns the station's address of a family, "inet" or "inet6".
 func (st *station) addr(family string) netip.Addr {
 	if family == "inet6" {

@@ -22,6 +22,7 @@ type Packet struct {
 	Proto    int       // unix.IPPROTO_UDP, unix.IPPROTO_TCP, unix.IPPROTO_ICMPV6, ...
 	Src, Dst netip.AddrPort
 	Payload  []byte // of UDP and TCP, else what follows the IP header
+	Seq      uint32 // of TCP: number of the first byte of the payload, of the SYN if it is one
 	SYN, RST bool   // of TCP
 }
 

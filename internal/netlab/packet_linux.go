@@ -65,6 +65,7 @@ func transportHeader(p *Packet, b []byte) (length int, ok bool) {
 	if len(b) < tcp {
 		return 0, false
 	}
+	p.Seq = binary.BigEndian.Uint32(b[4:])
 	p.SYN, p.RST = b[13]&0x02 != 0, b[13]&0x04 != 0
 	length = int(b[12]>>4) * 4
 	return length, length >= tcp && len(b) >= length

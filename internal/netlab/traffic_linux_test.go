@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"testing"
 	"time"
 
@@ -150,6 +151,9 @@ func TestCaptureOfTCP(t *testing.T) {
 	}
 	c.WaitFor("connection", func(p Packet) bool { return p.SYN && p.Outgoing })
 	c.WaitFor("data", func(p Packet) bool { return bytes.Equal(p.Payload, []byte("over a stream")) })
+	if got := Streams(c.Packets()); len(got) != 1 || string(got[0]) != "over a stream" {
+		t.Errorf("streams %q", got)
+	}
 	ln.Close()
 	refused := a.Do(func() error {
 		_, err := net.Dial("tcp", "[2001:db8::2]:5060")
@@ -159,6 +163,39 @@ func TestCaptureOfTCP(t *testing.T) {
 		t.Error("connected to nobody")
 	}
 	c.WaitFor("reset", func(p Packet) bool { return p.RST && !p.Outgoing })
+}
+
+func TestStreams(t *testing.T) {
+	t.Parallel()
+	const start = 0xfffffffe // the numbers wrap within the stream
+	here, there := netip.MustParseAddrPort("192.0.2.1:1"), netip.MustParseAddrPort("192.0.2.2:2")
+	segment := func(at uint32, text string) Packet {
+		return Packet{Proto: unix.IPPROTO_TCP, Src: here, Dst: there, Seq: start + at, Payload: []byte(text), SYN: text == ""}
+	}
+	other := Packet{Proto: unix.IPPROTO_TCP, Src: there, Dst: here, Seq: 7, Payload: []byte("back")}
+	again := segment(1000, "")
+	tests := []struct {
+		situation string
+		packets   []Packet
+		want      []string
+	}{
+		{"in order", []Packet{segment(0, ""), segment(1, "abc"), segment(4, "def")}, []string{"abcdef"}},
+		{"out of order", []Packet{segment(0, ""), segment(4, "def"), segment(1, "abc")}, []string{"abcdef"}},
+		{"sent again in other pieces", []Packet{segment(0, ""), segment(1, "ab"), segment(1, "abcd"), segment(3, "cd"), segment(5, "ef")}, []string{"abcdef"}},
+		{"seen from the middle on", []Packet{segment(4, "def"), segment(7, "g")}, []string{"defg"}},
+		{"a hole", []Packet{segment(0, ""), segment(1, "abc"), segment(5, "ef")}, []string{"abc"}},
+		{"both directions", []Packet{segment(0, ""), other, segment(1, "abc")}, []string{"abc", "back"}},
+		{"ports used once more", []Packet{segment(0, ""), segment(1, "abc"), again, segment(1001, "xyz")}, []string{"abc", "xyz"}},
+	}
+	for _, test := range tests {
+		var got []string
+		for _, s := range Streams(test.packets) {
+			got = append(got, string(s))
+		}
+		if !slices.Equal(got, test.want) {
+			t.Errorf("%s: %q, want %q", test.situation, got, test.want)
+		}
+	}
 }
 
 func FuzzParsePacket(f *testing.F) {
