@@ -147,6 +147,20 @@ func (k *fakeKernel) setSilently(a Addr) {
 	k.storeAddr(a)
 }
 
+// burst adds n addresses of eth0 faster than anybody can read, after the events in first.
+func (k *fakeKernel) burst(format string, n int, first ...[]byte) {
+	k.rig(func() {
+		for _, event := range first {
+			k.report(event)
+		}
+		for i := range n {
+			a := address(2, fmt.Sprintf(format, i+1))
+			k.storeAddr(a)
+			k.report(addrEvent(unix.RTM_NEWADDR, a))
+		}
+	})
+}
+
 func (k *fakeKernel) storeAddr(a Addr) {
 	list := k.addrs[a.Link]
 	if i := slices.IndexFunc(list, func(b Addr) bool { return b.Key == a.Key }); i >= 0 {

@@ -218,3 +218,17 @@ func testPoll(t *testing.T) {
 		t.Errorf("generation %d after a quiet minute, want %d", now, gen)
 	}
 }
+
+func TestPollGivesWay(t *testing.T) { synctest.Test(t, testPollGivesWay) }
+
+func testPollGivesWay(t *testing.T) {
+	s := &script{readings: []reading{{sure: true}}, errs: []error{nil}}
+	began := time.Now()
+	f := &feed{w: New(Config{})}
+	if err := f.poll(t.Context(), s.read, began.Add(time.Minute)); err != nil {
+		t.Errorf("poll: %v", err)
+	}
+	if took := time.Since(began); took < time.Minute || took > time.Minute+defaultPoll {
+		t.Errorf("it tried something better after %v, want a minute", took)
+	}
+}

@@ -18,14 +18,15 @@ func (w *Watcher) watch(ctx context.Context) error {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
+		retry := netlinkRetry
 		if _, refused := errors.AsType[*refusedError](err); !refused {
 			w.log.WarnContext(ctx, "netlink failed, starting anew", slog.Any("err", err))
-			polling = false
+			polling, retry = false, time.Second
 		} else if !polling {
 			w.log.WarnContext(ctx, "netlink is refused, polling", slog.Any("err", err), slog.Duration("every", w.cfg.Poll))
 			polling = true
 		}
-		if err := f.poll(ctx, readSystem, time.Now().Add(netlinkRetry)); err != nil {
+		if err := f.poll(ctx, readSystem, time.Now().Add(retry)); err != nil {
 			return err
 		}
 	}
