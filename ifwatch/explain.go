@@ -94,7 +94,7 @@ func (s *Snapshot) explainAddr(l *Link, a Addr, v Verdict) string {
 	}
 }
 
-func choose(first bool, a, b string) string {
+func choose[T any](first bool, a, b T) T {
 	if first {
 		return a
 	}
