@@ -240,22 +240,23 @@ func (c *Call) agreed(a sdp.Agreed) error {
 	return nil
 }
 
-// attach gives the stream what it plays and records. It is done once, when the call is answered.
-func (c *Call) attach() error {
+// attach gives the stream what it plays and records. It is done once, when the call is answered. What cannot be played or
+// recorded, such as a file that another call records to, is left out: the call is worth more.
+func (c *Call) attach() {
 	src, err := c.agent.source(c.source)
-	if err != nil {
-		return err
+	if err == nil && src != nil {
+		err = c.stream.SetSource(src)
 	}
-	if src != nil {
-		if err := c.stream.SetSource(src); err != nil {
-			return err
-		}
+	if err != nil {
+		c.log.ErrorContext(c.agent.ctx, "nothing is played", slog.String("source", c.source), slog.Any("err", err))
 	}
 	sink, err := c.agent.sink(c.player)
-	if err != nil || sink == nil {
-		return err
+	if err == nil && sink != nil {
+		err = c.stream.SetSink(sink)
 	}
-	return c.stream.SetSink(sink)
+	if err != nil {
+		c.log.ErrorContext(c.agent.ctx, "nothing is recorded", slog.String("player", c.player), slog.Any("err", err))
+	}
 }
 
 // established marks the moment of the 2xx.

@@ -185,7 +185,7 @@ func (c *Call) accepted(f *transport.Flow, req *sip.Request, res *sip.Response) 
 		err = c.takeAnswer(res)
 	}
 	if err == nil {
-		err = c.attach()
+		c.attach()
 	}
 	c.established() // only now: who is told asks at once for the codec
 	if err != nil {

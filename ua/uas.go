@@ -247,14 +247,8 @@ func (c *Call) answer() error {
 	err := c.accept(tx)
 	if err == nil {
 		c.established()
-		err = c.attach()
-	}
-	if err == nil {
+		c.attach()
 		return nil
-	}
-	if c.State() == Established {
-		c.log.ErrorContext(c.agent.ctx, "audio", slog.Any("err", err))
-		return err // the call stands, silent: whoever is here may still hear
 	}
 	c.respond(tx, tx.Response(sip.StatusInternalServerError, "Server Internal Error"))
 	c.finish(err)

@@ -72,7 +72,8 @@ func ParseSource(spec string, o Options) (Source, error) {
 
 // ParseSink opens the sink that a "driver,argument" string names:
 //
-//	aufile,FILE   records to a WAV file, 16-bit PCM, one channel, at the codec's rate; an existing file is overwritten
+//	aufile,FILE   records to a WAV file, 16-bit PCM, one channel, at the codec's rate; an existing file is overwritten when
+//	              the recording begins, unless another one is being written to it
 //	aunull        discards
 //
 // An unknown driver gives an error that names these; a file that cannot be created is an error now.

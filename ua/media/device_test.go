@@ -195,18 +195,46 @@ func TestRecordingSurvivesAKill(t *testing.T) {
 	})
 }
 
-func TestRecordingOfNothingIsAFile(t *testing.T) {
+// TestRecordingOfNothing: a sink that is only tried out, as at the start of a program, leaves things as they were.
+func TestRecordingOfNothing(t *testing.T) {
 	dir := t.TempDir()
-	sink, err := ParseSink("aufile,out.wav", Options{Dir: dir})
-	if err != nil {
+	old := filepath.Join(dir, "old.wav")
+	if err := os.WriteFile(old, []byte("precious"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if err := sink.Close(); err != nil {
+	for _, name := range []string{"old.wav", "new.wav"} {
+		sink, err := ParseSink("aufile,"+name, Options{Dir: dir})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := sink.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if b, err := os.ReadFile(old); err != nil || string(b) != "precious" {
+		t.Errorf("the old file holds %q, %v", b, err)
+	}
+	if _, err := os.Stat(filepath.Join(dir, "new.wav")); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("a file without recording is left: %v", err)
+	}
+}
+
+func TestTwoRecordingsToOneFile(t *testing.T) {
+	dir := t.TempDir()
+	var sinks [2]Sink
+	for i := range sinks {
+		s, err := ParseSink("aufile,out.wav", Options{Dir: dir})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer s.Close()
+		sinks[i] = s
+	}
+	if err := sinks[0].Open(8000); err != nil {
 		t.Fatal(err)
 	}
-	b, err := os.ReadFile(filepath.Join(dir, "out.wav"))
-	if pcm, _, errRead := readAll(b); err != nil || errRead != nil || len(pcm) != 0 {
-		t.Errorf("%d samples, %v, %v", len(pcm), err, errRead)
+	if err := sinks[1].Open(8000); err == nil || !strings.Contains(err.Error(), "another call") {
+		t.Errorf("a second call records to the same file: %v", err)
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"sync"
 	"time"
@@ -19,7 +20,8 @@ const (
 // recording is a Sink that writes a WAV file. A goroutine writes; Write only appends to what waits.
 type recording struct {
 	f    *os.File
-	rate int
+	made bool          // it did not exist before
+	rate int           // 0 before Open
 	wake chan struct{} // holds a token when a second is waiting; closed by Close
 	ends sync.WaitGroup
 
@@ -32,19 +34,25 @@ type recording struct {
 	size    int64 // bytes of samples in the file
 }
 
-// createRecording makes the file at once, so that a path that cannot be written is found before the call.
+// createRecording opens the file at once, so that a path that cannot be written is found before the call. What the file
+// holds is only lost when the recording begins: see Open.
 func createRecording(path string) (*recording, error) {
 	if path == "" {
 		return nil, errors.New("media: aufile needs a file: aufile,FILE")
 	}
-	f, err := os.Create(path)
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o666)
+	made := err == nil
+	if errors.Is(err, fs.ErrExist) {
+		f, err = os.OpenFile(path, os.O_RDWR, 0)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("media: %w", err)
 	}
-	return &recording{f: f}, nil
+	return &recording{f: f, made: made}, nil
 }
 
-// Open writes the header. The rate of a WAV file cannot change any more.
+// Open takes the file for this recording, empties it and writes the header. It fails if another recording, of any process, is
+// being written to it: two calls at a time would make noise of each other. The rate of a WAV file cannot change any more.
 func (r *recording) Open(rate int) error {
 	switch r.rate {
 	case rate:
@@ -52,6 +60,12 @@ func (r *recording) Open(rate int) error {
 	case 0:
 	default:
 		return fmt.Errorf("%s is recorded at %d Hz, and cannot go on at %d Hz", r.f.Name(), r.rate, rate)
+	}
+	if err := lockFile(r.f); err != nil {
+		return fmt.Errorf("%s is being recorded to by another call: %w", r.f.Name(), err)
+	}
+	if err := r.f.Truncate(0); err != nil {
+		return err
 	}
 	if _, err := r.f.WriteAt(wavHeader(rate, 0), 0); err != nil {
 		return err
@@ -113,11 +127,14 @@ func (r *recording) flush() {
 	}
 }
 
-// Close completes the file.
+// Close completes the file; one that was made for a recording that never began is removed.
 func (r *recording) Close() error {
-	if r.rate == 0 {
-		_, err := r.f.WriteAt(wavHeader(8000, 0), 0) // nothing was ever recorded
-		return errors.Join(err, r.f.Close())
+	if r.rate == 0 { // nothing was recorded: leave things as they were
+		err := r.f.Close()
+		if r.made {
+			err = errors.Join(err, os.Remove(r.f.Name()))
+		}
+		return err
 	}
 	close(r.wake)
 	r.ends.Wait()
