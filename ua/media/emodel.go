@@ -31,7 +31,7 @@ const (
 func (e emodel) r() float64 {
 	ro, no := signalToNoise()
 	ist := sidetone(ms(e.echo))
-	return ro - simultaneous(ro, no, ist) - e.delayed(ro, no, ist) - e.equipment()
+	return ro - simultaneous(ro, no, ist) - e.delayed(ro, no) - e.equipment()
 }
 
 // mos is the mean opinion score for r (equation B-4).
@@ -81,15 +81,13 @@ func simultaneous(ro, no, ist float64) float64 {
 	return iolr + ist + iq
 }
 
-// delayed is Id (section 7.4): talker echo, listener echo and delay itself.
-func (e emodel) delayed(ro, no, ist float64) float64 {
+// delayed is Id (section 7.4): talker echo, listener echo and delay itself. With the default STMR the sidetone does not
+// add to the echo.
+func (e emodel) delayed(ro, no float64) float64 {
 	t, tr := ms(e.echo), ms(e.round)
 	terv := emTELR - 40*math.Log10((1+t/10)/(1+t/150)) + 6*math.Exp(-0.3*t*t)
 	roe, re := -1.5*(no-emRLR), 80+2.5*(terv-14)
 	idte := ((roe-re)/2 + math.Sqrt((roe-re)*(roe-re)/4+100) - 1) * (1 - math.Exp(-t))
-	if emSTMR > 20 {
-		idte = math.Hypot(idte, ist)
-	}
 	rle := 10.5 * (emWEPL + 7) * math.Pow(tr+1, -0.25)
 	idle := (ro-rle)/2 + math.Sqrt((ro-rle)*(ro-rle)/4+169)
 	return idte + idle + absoluteDelay(ms(e.delay))

@@ -26,12 +26,11 @@ func TestEModel(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			ro, no := signalToNoise()
-			ist := sidetone(ms(tt.e.echo))
 			for _, v := range []struct {
 				name      string
 				got, want float64
 			}{
-				{"Id", tt.e.delayed(ro, no, ist), tt.id},
+				{"Id", tt.e.delayed(ro, no), tt.id},
 				{"Ie,eff", tt.e.equipment(), tt.ieEff},
 				{"R", tt.e.r(), tt.r},
 				{"MOS", tt.e.mos(), tt.mo},

@@ -128,6 +128,37 @@ func TestJitterBufferAdapts(t *testing.T) {
 	}
 }
 
+func TestJitterBufferStartsWithinItsBounds(t *testing.T) {
+	for _, tt := range [][3]time.Duration{{20, 200, 40}, {60, 200, 60}, {10, 30, 30}, {50, 50, 50}} {
+		j := newJitterBuffer(8000, tt[0]*time.Millisecond, tt[1]*time.Millisecond)
+		if got := j.time(j.target); got != tt[2]*time.Millisecond {
+			t.Errorf("between %d and %d ms the target begins at %v, want %d ms", tt[0], tt[1], got, tt[2])
+		}
+	}
+}
+
+// TestJitterBufferStaysWithinItsBounds: with one and the same bound it is a fixed buffer.
+func TestJitterBufferStaysWithinItsBounds(t *testing.T) {
+	random := rand.New(rand.NewPCG(7, 8))
+	r := trace{packets: 3000, delay: func(int) float64 { return 100 * random.Float64() }, min: 60 * time.Millisecond, max: 60 * time.Millisecond}.run()
+	if share := float64(r.late) / 3000; r.j.time(r.j.target) != 60*time.Millisecond || share < 0.15 || share > 0.5 {
+		t.Errorf("got %v; want a target of 60 ms, and what takes longer late", r)
+	}
+}
+
+// TestJitterBufferHoldsWhatItHasRoomFor: of a burst that is longer than the buffer the newest packets stay.
+func TestJitterBufferHoldsWhatItHasRoomFor(t *testing.T) {
+	j := newJitterBuffer(8000, 20*time.Millisecond, 200*time.Millisecond)
+	for i := range 100 {
+		if i != 10 {
+			j.put(jitterSlot{audio: true, seq: uint16(i), duration: 160}, uint32(160*i), 1000)
+		}
+	}
+	if first := j.first(); first == nil || first.seq != 100-jitterSlots || j.late != 100-jitterSlots-1 || j.lost != 1 {
+		t.Errorf("the first packet is %+v, %d are late, %d lost", first, j.late, j.lost)
+	}
+}
+
 // TestJitterBufferSurvivesAHandOver: 300 ms nothing, then everything takes 50 ms longer.
 func TestJitterBufferSurvivesAHandOver(t *testing.T) {
 	r := trace{packets: 3000, delay: func(i int) float64 {
@@ -214,8 +245,9 @@ func TestJitterBufferPauses(t *testing.T) {
 			delay = int64(160*i+80) - p.timestamp
 		}
 	}
-	if j.lost != 0 || j.late != 0 || delay > 60*8+160 {
-		t.Errorf("lost %d, late %d, delay %d ms at the end", j.lost, j.late, delay/8)
+	// The delay sinks from the target at the start to the smallest one in the pauses, where nobody hears it.
+	if j.lost != 0 || j.late != 0 || delay > 40*8 || j.cuts != 0 {
+		t.Errorf("lost %d, late %d, cut %d, delay %d ms at the end", j.lost, j.late, j.cuts, delay/8)
 	}
 }
 

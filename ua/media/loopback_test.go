@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
-	"net"
 	"net/netip"
 	"syscall"
 	"testing"
@@ -87,36 +86,6 @@ func await(t testing.TB, ok func() bool) {
 	}
 }
 
-func TestRealSocketErrors(t *testing.T) {
-	network := systemNetwork{dscp: 46, log: New(Config{}).log}
-	holder, err := net.ListenUDP("udp4", net.UDPAddrFromAddrPort(netip.MustParseAddrPort("127.0.0.1:0")))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer holder.Close()
-	loopback := Local{Addr: netip.MustParseAddr("127.0.0.1")}
-	if _, err := network.Listen(loopback, holder.LocalAddr().(*net.UDPAddr).AddrPort().Port()); !errors.Is(err, syscall.EADDRINUSE) {
-		t.Errorf("a taken port: %v", err)
-	}
-	if _, err := network.Listen(Local{Addr: addrA}, 4000); !errors.Is(err, syscall.EADDRNOTAVAIL) {
-		t.Errorf("another host's address: %v", err)
-	}
-	if _, err := network.Listen(Local{Addr: loopback.Addr, Device: "no-such-link"}, 0); err == nil {
-		t.Error("bound to an interface that does not exist")
-	}
-	if _, err := network.Listen(Local{Addr: netip.MustParseAddr("fe80::1%no-such-link")}, 0); err == nil {
-		t.Error("bound to a zone that does not exist")
-	}
-	c, err := network.Listen(loopback, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
-	if _, err := c.WriteToUDPAddrPort([]byte("x"), netip.MustParseAddrPort("[::1]:9")); err == nil {
-		t.Error("IPv4 sends to IPv6")
-	}
-}
-
 // turns makes a stream that is fed and driven by hand, and returns what does one turn: a packet is received, one is
 // played, one is made and sent. The kernel has no part in it.
 func turns(t testing.TB) func() {
@@ -166,18 +135,5 @@ func TestTurnsAllocateNothing(t *testing.T) {
 	}
 	if n := testing.AllocsPerRun(5000, turn); n > 0 {
 		t.Errorf("%v allocations a turn", n)
-	}
-}
-
-// TestSendingAllocatesNothing is the same for the socket.
-func TestSendingAllocatesNothing(t *testing.T) {
-	c, err := systemNetwork{log: New(Config{}).log}.Listen(Local{Addr: netip.MustParseAddr("127.0.0.1")}, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
-	packet, to := make([]byte, 172), netip.MustParseAddrPort("127.0.0.1:9")
-	if n := testing.AllocsPerRun(200, func() { _, err = c.WriteToUDPAddrPort(packet, to) }); n > 0 || err != nil {
-		t.Errorf("%v allocations a packet, %v", n, err)
 	}
 }

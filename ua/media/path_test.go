@@ -305,5 +305,11 @@ func TestLinkLocalPeerIsReachable(t *testing.T) {
 		if st := b.Stats(); st.RxForeign != 0 {
 			t.Errorf("%d packets of the peer are taken for foreign", st.RxForeign)
 		}
+		if err := a.Move(Local{Addr: netip.MustParseAddr("fe80::c%eth1")}); err != nil {
+			t.Fatal(err)
+		}
+		if to := a.Stats().Remote; to.Addr().Zone() != "eth1" || a.rx.latch.to != to {
+			t.Errorf("after a move to another link it sends to %v, and waits for %v", to, a.rx.latch.to)
+		}
 	})
 }

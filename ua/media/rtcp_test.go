@@ -148,6 +148,16 @@ func TestReportsOfStrangersAreNotRead(t *testing.T) {
 		if lost := c.a.Stats().RemoteLost; lost != 0 {
 			t.Errorf("%d packets lost, says a stranger", lost)
 		}
+		// From the peer's host, but another program: it is read, and yet no reason to send reports there.
+		other, err := rtcp.Marshal([]rtcp.Packet{&rtcp.ReceiverReport{SSRC: 1}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.net.deliver(netip.AddrPortFrom(addrB, 9), next(c.a.Stats().Local), other)
+		c.wait(10 * time.Millisecond)
+		if to := c.a.remote.Load().rtcp; to != next(c.b.Stats().Local) {
+			t.Errorf("reports go to %v", to)
+		}
 		c.net.deliver(next(c.b.Stats().Local), next(c.a.Stats().Local), lie)
 		c.wait(10 * time.Millisecond)
 		if lost := c.a.Stats().RemoteLost; lost != 999 {

@@ -354,8 +354,13 @@ func TestNothingIsSentToNowhere(t *testing.T) {
 		if list := rtpOf(t, c.net.traced(), c.b.Stats().Local); len(list) != 0 {
 			t.Errorf("%d packets to a peer that wants none", len(list))
 		}
-		if err := c.a.Start(sdp.Agreed{Direction: sdp.Inactive, EventPT: -1}); err != nil {
+		if err := c.a.Start(sdp.Agreed{Direction: sdp.SendRecv, EventPT: 101, Remote: c.b.Stats().Local}); err != nil {
 			t.Errorf("line switched off: %v", err)
+		}
+		c.net.traced()
+		c.wait(14 * time.Second)
+		if list := rtpOf(t, c.net.traced(), c.b.Stats().Local); len(list) > 1 {
+			t.Errorf("%d packets on a line that is switched off", len(list))
 		}
 		if st := c.a.Stats(); st.Direction != sdp.Inactive || st.Codec != "PCMU" {
 			t.Errorf("line switched off: %+v", st)
@@ -410,6 +415,32 @@ func TestPacketTimesNeedNotAgree(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestLossOfOddPacketTimes: what is made up lasts as long as what is missing, also where turns and packets do not match.
+func TestLossOfOddPacketTimes(t *testing.T) {
+	inCall(t, func(c *call) {
+		n := 0
+		c.net.setTravel(func(_, to netip.AddrPort, _ []byte) []time.Duration {
+			if to == c.a.Stats().Local {
+				if n++; n%10 == 0 {
+					return nil
+				}
+			}
+			return []time.Duration{0}
+		})
+		first := true
+		agree(t, c.a, c.b, func(l *sdp.Local) {
+			if first {
+				l.PTime, first = 30*time.Millisecond, false
+			}
+		})
+		c.wait(30 * time.Second)
+		st := c.a.Stats()
+		if want := time.Duration(st.Lost) * 30 * time.Millisecond; st.Lost < 98 || st.Concealed < want-100*time.Millisecond || st.Concealed > want+100*time.Millisecond || st.Late != 0 {
+			t.Errorf("%d packets lost, %v concealed, want %v; late %d", st.Lost, st.Concealed, want, st.Late)
+		}
+	})
 }
 
 func TestEventsOfAStream(t *testing.T) {
