@@ -36,11 +36,13 @@ type follower struct {
 	asleep func() time.Duration
 	buf    []byte
 
-	slept  time.Duration // what asleep said last
-	lost   bool          // events were lost: only a resync helps
-	stale  map[int]bool  // links whose addresses must be read again now
-	again  map[int]bool  // links whose addresses must be read again at againAt
-	unsure map[int]bool  // links whose last reading was interrupted
+	slept    time.Duration // what asleep said last
+	lookedAt time.Time     // when that was
+
+	lost   bool         // events were lost: only a resync helps
+	stale  map[int]bool // links whose addresses must be read again now
+	again  map[int]bool // links whose addresses must be read again at againAt
+	unsure map[int]bool // links whose last reading was interrupted
 
 	againAt, reconcileAt time.Time
 
@@ -108,10 +110,9 @@ func (f *follower) receive(ctx context.Context, until time.Time) (empty bool, er
 // act does what is due.
 func (f *follower) act(ctx context.Context) error {
 	now := time.Now()
-	if slept := f.asleep(); slept-f.slept > suspended {
+	if f.wokeUp(now) {
 		f.resumed = now
 		f.note(changed)
-		f.slept = slept
 		return f.resync(ctx, "resumed")
 	}
 	if f.lost {
@@ -137,6 +138,16 @@ func (f *follower) act(ctx context.Context) error {
 		return f.reconcile(ctx)
 	}
 	return nil
+}
+
+// wokeUp reports whether the host was suspended since the last look, which is taken once a second at most.
+func (f *follower) wokeUp(now time.Time) bool {
+	if now.Sub(f.lookedAt) < time.Second {
+		return false
+	}
+	before := f.slept
+	f.lookedAt, f.slept = now, f.asleep()
+	return f.slept-before > suspended
 }
 
 // staleExpired marks the links on which a lifetime ended without the kernel's saying so.

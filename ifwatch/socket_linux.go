@@ -42,7 +42,8 @@ type socket struct {
 	err  error
 	read func(fd uintptr) bool
 
-	forget func() bool // no longer interrupts a wait when the context ends
+	deadline time.Time   // that was set last
+	forget   func() bool // no longer interrupts a wait when the context ends
 }
 
 // openSocket opens a netlink socket and joins the multicast groups; a receive that waits ends with ctx. rcvbuf is the size
@@ -102,8 +103,8 @@ func (s *socket) receive(ctx context.Context, buf []byte, until time.Time) (int,
 	if until.IsZero() {
 		waiting = s.raw.Control(func(fd uintptr) { s.read(fd) })
 	} else {
-		if err := s.file.SetReadDeadline(until); err != nil {
-			return 0, fmt.Errorf("netlink socket: %w", err)
+		if err := s.setDeadline(until); err != nil {
+			return 0, err
 		}
 		// If ctx ended before this line it is seen here, and if after it, openSocket's function sets another
 		// deadline.
@@ -120,6 +121,20 @@ func (s *socket) receive(ctx context.Context, buf []byte, until time.Time) (int,
 	default:
 		return s.n, s.err
 	}
+}
+
+// setDeadline ends a wait at until. One that was set before and leaves at least half of the time will do: to wake early does
+// no harm, and to set a timer for each event costs more than to read it.
+func (s *socket) setDeadline(until time.Time) error {
+	now := time.Now()
+	if !s.deadline.After(until) && s.deadline.Sub(now) > until.Sub(now)/2 {
+		return nil
+	}
+	if err := s.file.SetReadDeadline(until); err != nil {
+		return fmt.Errorf("netlink socket: %w", err)
+	}
+	s.deadline = until
+	return nil
 }
 
 // readNow reads one datagram of the kernel's, and reports false if there is none.
