@@ -93,6 +93,11 @@ func BenchmarkOPTIONS(b *testing.B) {
 		pending++
 	}
 	report()
+	for ; pending > 0; pending-- { // the Manager must not be closed while it answers
+		if _, _, err := peer.ReadFromUDPAddrPort(buf); err != nil {
+			b.Fatal(err)
+		}
+	}
 }
 
 // BenchmarkBindAfterDAD is the time from the first moment at which the kernel
