@@ -37,8 +37,8 @@
 //	1000    87                 0.26 ms            0.6 ms
 //	2000   170                 0.5 ms             11-33 ms
 //
-// Nearly all of it is the kernel's UDP: a turn less the sockets takes 4 us and allocates nothing. To measure again, with
-// a priority above whatever else runs (without it, lateness shows the other programs):
+// Three quarters of it is the kernel's UDP: a turn less the sockets takes 4 us and allocates nothing. To measure again,
+// with a priority above whatever else runs (without it, lateness shows the other programs):
 //
 //	go test -c -o /tmp/media.test ./ua/media
 //	chrt -f 5 /tmp/media.test -test.run xxx -test.bench Legs -test.benchtime 1x
