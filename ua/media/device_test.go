@@ -238,6 +238,25 @@ func TestTwoRecordingsToOneFile(t *testing.T) {
 	}
 }
 
+// TestRecordingOfNothingSparesAnother: the call that made the file records nothing, the other one does.
+func TestRecordingOfNothingSparesAnother(t *testing.T) {
+	dir := t.TempDir()
+	first, err := ParseSink("aufile,out.wav", Options{Dir: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	second, err := ParseSink("aufile,out.wav", Options{Dir: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(second.Open(8000), second.Write(make([]int16, 160)), first.Close(), second.Close()); err != nil {
+		t.Fatal(err)
+	}
+	if pcm := readSound(t, filepath.Join(dir, "out.wav")); len(pcm) != 160 {
+		t.Errorf("%d samples are left, want 160", len(pcm))
+	}
+}
+
 // TestRecordingTellsOfAFullDisk uses a file that is closed under the writer's feet.
 func TestRecordingTellsOfAFullDisk(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

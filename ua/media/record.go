@@ -129,17 +129,22 @@ func (r *recording) flush() {
 
 // Close completes the file; one that was made for a recording that never began is removed.
 func (r *recording) Close() error {
-	if r.rate == 0 { // nothing was recorded: leave things as they were
-		err := r.f.Close()
-		if r.made {
-			err = errors.Join(err, os.Remove(r.f.Name()))
-		}
-		return err
+	if r.rate == 0 {
+		return r.discard()
 	}
 	close(r.wake)
 	r.ends.Wait()
 	r.mu.Lock()
 	err := r.err
 	r.mu.Unlock()
+	return errors.Join(err, r.f.Close())
+}
+
+// discard leaves things as they were before createRecording. A file that another call records to meanwhile stays.
+func (r *recording) discard() error {
+	st, err := r.f.Stat()
+	if r.made && err == nil && st.Size() == 0 && lockFile(r.f) == nil {
+		err = os.Remove(r.f.Name())
+	}
 	return errors.Join(err, r.f.Close())
 }
