@@ -25,8 +25,9 @@ type observer struct {
 	w      *ifwatch.Watcher
 	policy ifwatch.Policy
 
-	mu      sync.Mutex
-	history map[string][]string // verdicts by address, each when it changed; some may be missing
+	mu       sync.Mutex
+	recorded uint64              // generation of the newest snapshot in history
+	history  map[string][]string // verdicts by address, each when it changed; some may be missing
 }
 
 func watch(t *testing.T, h *netlab.Host) *observer {
@@ -66,12 +67,23 @@ func (o *observer) record(ctx context.Context) {
 				o.history[name] = append(h, verdict)
 			}
 		}
+		o.recorded = gen
 		o.mu.Unlock()
 	}
 }
 
-// seen returns the verdicts on an address so far.
+// seen returns the verdicts on an address up to the present snapshot, which may not have been recorded yet.
 func (o *observer) seen(addr string) []string {
+	o.t.Helper()
+	present := o.w.Current().Gen
+	netlab.Await(o.t, "recorded snapshots", func() error {
+		o.mu.Lock()
+		defer o.mu.Unlock()
+		if o.recorded < present {
+			return fmt.Errorf("recorded %d of %d", o.recorded, present)
+		}
+		return nil
+	})
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return slices.Clone(o.history[addr])
