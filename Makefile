@@ -57,6 +57,12 @@ lint: $(GOLANGCI) ## static checks; the rules are in .golangci.yml
 fuzz: ## every fuzz target for FUZZTIME (60s) each
 	GO=$(GO) tools/fuzz $(FUZZTIME)
 
+.PHONY: sessions
+sessions: ## record ifwatch's netlink sessions anew (root: one has a tun device), and what is made of them
+	GOSIPUA_REQUIRE_NETNS=1 $(GO) test -count=1 -run='^TestRecordSessions$$' ./ifwatch -record
+	$(GO) test -count=1 -run='^TestReplay$$' ./ifwatch -golden
+	git diff --stat -- ifwatch/testdata/sessions
+
 .PHONY: bench
 bench: ## benchmarks: BENCH selects, BENCHTIME is how long each
 	$(GO) test -run='^$$' -bench='$(BENCH)' -benchmem -benchtime=$(BENCHTIME) ./...

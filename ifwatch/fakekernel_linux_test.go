@@ -38,6 +38,8 @@ type fakeKernel struct {
 	delay     func() time.Duration // how long a dump takes
 	slept     time.Duration
 
+	recorded *recording // answers in place of links and addrs; nil: none
+
 	logged bytes.Buffer // what the Watcher logs; to be read when it is idle
 }
 
@@ -266,10 +268,12 @@ func (d *fakeDumps) send(request []byte) error {
 		return unix.EINVAL
 	}
 	k.mu.Lock()
-	switch m.typ {
-	case unix.RTM_GETLINK:
+	switch {
+	case k.recorded != nil:
+		k.answer = append(k.answer, k.recorded.answer(m)...)
+	case m.typ == unix.RTM_GETLINK:
 		k.answerLinks(m.seq)
-	case unix.RTM_GETADDR:
+	case m.typ == unix.RTM_GETADDR:
 		k.answerAddrs(m)
 	}
 	dumping := k.dumping
