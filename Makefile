@@ -51,6 +51,7 @@ fmt: $(GOLANGCI) ## format the code
 .PHONY: lint
 lint: $(GOLANGCI) ## static checks; the rules are in .golangci.yml
 	$(GOLANGCI) run ./...
+	$(GO) mod tidy -diff
 	$(GO) mod verify
 
 .PHONY: fuzz
