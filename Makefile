@@ -23,7 +23,7 @@ TARGETS := linux/arm darwin/arm64 freebsd/amd64 windows/amd64
 
 .PHONY: help
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: build
 build: ## build ./gosipua
@@ -67,6 +67,10 @@ sessions: ## record ifwatch's netlink sessions anew (root: one has a tun device)
 .PHONY: bench
 bench: ## benchmarks: BENCH selects, BENCHTIME is how long each
 	$(GO) test -run='^$$' -bench='$(BENCH)' -benchmem -benchtime=$(BENCHTIME) ./...
+
+.PHONY: bench-ifwatch
+bench-ifwatch: ## the figures in the documentation of package ifwatch (2 minutes)
+	$(GO) test -run='^$$' -bench='Latency|Resync10000|Event$$|Judge|Flood|Idle' -benchmem ./ifwatch -idle 60s
 
 .PHONY: cover
 cover: ## test coverage by package and function, in coverage.html too

@@ -35,6 +35,7 @@ type follower struct {
 	dump   *dumper
 	asleep func() time.Duration
 	buf    []byte
+	pace   pace
 
 	slept    time.Duration // what asleep said last
 	lookedAt time.Time     // when that was
@@ -68,13 +69,28 @@ func (f *follower) run(ctx context.Context) error {
 		return err
 	}
 	for {
+		if err := f.breathe(ctx); err != nil {
+			return err
+		}
 		if _, err := f.receive(ctx, f.due()); err != nil {
 			return err
 		}
+		published := f.w.counts.published.Load()
 		if err := f.act(ctx); err != nil {
 			return err
 		}
+		if f.w.counts.published.Load() != published {
+			f.pace.published(time.Now())
+		}
 	}
+}
+
+// breathe lets events gather in the socket when they come in a flood.
+func (f *follower) breathe(ctx context.Context) error {
+	if d := f.pace.pause(time.Now()); d > 0 && !f.lost {
+		return pause(ctx, d)
+	}
+	return nil
 }
 
 // due returns when there is something to do without an event; zero: now.
