@@ -51,9 +51,9 @@ func TestCallHearsItsOwnEcho(t *testing.T) {
 	}
 	text.Stdout.WaitFor(`(?m)^calling sip:echo@192\.0\.2\.2$`)
 	text.Stdout.WaitFor(`(?m)^answered after \d+\.\d s$`)
-	text.Stdout.WaitFor(`(?m)^ended after 1\.\d s: hung up here$`)
+	text.Stdout.WaitFor(`(?m)^ended after \d+\.\d s: hung up here$`)
 	text.Stdout.WaitFor(`(?m)^audio: PCM[AU] from 192\.0\.2\.1:\d+ to 192\.0\.2\.2:\d+$`)
-	text.Stdout.WaitFor(`(?m)^quality: sent \d+ packets, received \d+, lost \d+ \(.*%\), late \d+, jitter \d+\.\d ms, round trip .*, level -(19|2\d)\.\d dBFS, MOS \d\.\d$`)
+	text.Stdout.WaitFor(`(?m)^quality: sent \d+ packets, received \d+, lost \d+ \(.*%\), late \d+, jitter \d+\.\d ms, round trip .*, level -[123]\d\.\d dBFS, MOS \d\.\d$`)
 	if info, err := os.Stat(recording); err != nil || info.Size() < 8000 {
 		t.Errorf("the recording: %v, %v", info, err)
 	}
