@@ -39,6 +39,7 @@ type attempt struct {
 	next     []target            // still to be tried
 	sent     bool                // at least one request has left
 	moves    int
+	quiet    bool      // nothing more is sent: see abandon
 	gen      uint64    // of the transport snapshot that the targets were sought under
 	deadline time.Time // for finding another address, after a move
 	over     bool      // on has seen a final response, or done was called, or stop
@@ -76,14 +77,21 @@ func (t *attempt) stop() {
 	t.cancel()
 }
 
-// giveUp cancels an INVITE: what has not been sent is abandoned, what has is followed by CANCEL. It says whether a final
-// response is still to come.
-func (t *attempt) giveUp() bool {
+// abandon sends nothing more, to no other target and from no other address. It says whether an answer to what has been sent
+// may still come; if not, neither on nor done is called any more.
+func (t *attempt) abandon() bool {
+	t.quiet = true
 	if t.client == nil {
 		t.stop()
+	}
+	return t.client != nil
+}
+
+// giveUp abandons an INVITE and cancels what has been sent. It says whether a final response is still to come.
+func (t *attempt) giveUp() bool {
+	if !t.abandon() {
 		return false
 	}
-	t.next, t.moves = nil, maxMoves
 	t.client.Cancel()
 	return true
 }
@@ -235,6 +243,8 @@ func (t *attempt) transmit(f *transport.Flow, req *sip.Request) {
 // outcome decides between the next target and the caller.
 func (t *attempt) outcome(f *transport.Flow, req *sip.Request, res *sip.Response, err error) {
 	switch {
+	case err != nil && t.quiet:
+		t.end(err)
 	case errors.Is(err, transport.ErrAddressGone) && t.moves < maxMoves:
 		// The address went away below us, not the peer: every target deserves another try, from another address.
 		t.client = nil
@@ -244,7 +254,7 @@ func (t *attempt) outcome(f *transport.Flow, req *sip.Request, res *sip.Response
 	case err != nil:
 		t.client, t.last = nil, fmt.Errorf("%s: %w", f.Remote(), err)
 		t.tryNext()
-	case res.StatusCode == sip.StatusServiceUnavailable && len(t.next) > 0:
+	case res.StatusCode == sip.StatusServiceUnavailable && len(t.next) > 0 && !t.quiet:
 		t.client, t.last = nil, &StatusError{res.StatusCode, res.Reason}
 		t.tryNext()
 	default:

@@ -58,13 +58,15 @@ type Call struct {
 	player  string
 	local   *sdp.Session // what we sent last, offer or answer
 	auth    credentials
-	rounds  int // challenges answered for the request under way
+	rounds  int // challenges answered for the INVITE under way
 	seq     uint32
 
-	target sip.Uri  // of an outgoing call
-	busy   *attempt // the INVITE under way, initial or not
-	early  bool     // the answer came in a provisional
-	acked  *ackSent // of our last INVITE
+	target   sip.Uri  // of an outgoing call
+	busy     *attempt // the INVITE under way, initial or not
+	early    bool     // the answer came in a provisional
+	acks     map[ackKey]*ackSent
+	acking   int      // ACKs that wait for a flow
+	afterACK []func() // what must not overtake them
 
 	uas      *transaction.Server // the INVITE to answer, or answered and not yet acknowledged
 	offer    *sdp.Session        // theirs; nil if they sent none
@@ -84,11 +86,18 @@ type Call struct {
 	live  *media.Stream
 }
 
-// ackSent is kept to be written again for each retransmission of the 2xx.
+// ackKey tells the 2xx of our INVITEs apart: by CSeq number, and the tag of the branch that answered.
+type ackKey struct {
+	seq uint32
+	tag string
+}
+
+// ackSent is kept to be written again for each retransmission of its 2xx.
 type ackSent struct {
-	tag  string // of the answering branch
-	flow *transport.Flow
-	req  *sip.Request
+	req     *sip.Request
+	hop     sip.Uri
+	flow    *transport.Flow // nil before one was found
+	pending bool            // one is sought
 }
 
 func (a *Agent) newCall(acc *account, callID, tag string) *Call {
@@ -96,6 +105,7 @@ func (a *Agent) newCall(acc *account, callID, tag string) *Call {
 		agent: a, account: acc, callID: callID, tag: tag, done: make(chan struct{}), state: Ringing,
 		log:  a.log.With(slog.String("account", acc.AOR), slog.String("call_id", callID)),
 		auth: credentials{user: acc.AuthUser, pass: acc.AuthPass}, source: a.cfg.Source, player: a.cfg.Player,
+		acks: make(map[ackKey]*ackSent),
 	}
 	c.alarm.queue = c.do
 	return c
@@ -301,15 +311,25 @@ func (c *Call) bye(err error) {
 	c.ending = true
 	c.alarm.stop()
 	c.closeStream()
-	if c.busy != nil {
-		c.busy.stop()
-		c.busy = nil
-	}
-	c.rounds = 0
-	c.sendBye(c.dialog, err)
+	c.abandon()
+	c.sendBye(c.dialog, 0, func() { c.finish(err) })
 }
 
-func (c *Call) sendBye(d *dialog.Dialog, why error) {
+// abandon forgets the INVITE under way. If it has left already, a 2xx to it is still acknowledged.
+func (c *Call) abandon() {
+	if c.busy != nil {
+		c.busy.abandon()
+		c.busy = nil
+	}
+}
+
+// sendBye ends a dialog, after the ACKs that are on their way; then is called when the peer has answered, or will not.
+// rounds is how many challenges have been answered.
+func (c *Call) sendBye(d *dialog.Dialog, rounds int, then func()) {
+	if c.acking > 0 {
+		c.afterACK = append(c.afterACK, func() { c.sendBye(d, rounds, then) })
+		return
+	}
 	t := c.attempt(d)
 	t.build = func(*transport.Flow, sip.Uri) (*sip.Request, error) {
 		req := d.Request(sip.BYE, nil)
@@ -318,16 +338,15 @@ func (c *Call) sendBye(d *dialog.Dialog, why error) {
 	t.on = func(_ *transport.Flow, _ *sip.Request, res *sip.Response) {
 		switch {
 		case res.IsProvisional():
-		case isChallenge(res) && c.rounds < maxChallenges && c.auth.challenged(res) == nil:
-			c.rounds++
-			c.sendBye(d, why)
+		case isChallenge(res) && rounds < maxChallenges && c.auth.challenged(res) == nil:
+			c.sendBye(d, rounds+1, then)
 		default:
-			c.finish(why)
+			then()
 		}
 	}
 	t.done = func(err error) {
 		c.log.WarnContext(c.agent.ctx, "BYE was not answered", slog.Any("err", err))
-		c.finish(why)
+		then()
 	}
 	t.start()
 }
@@ -358,6 +377,7 @@ func (c *Call) finish(err error) {
 		return
 	}
 	c.alarm.stop()
+	c.abandon()
 	c.closeStream()
 	c.mu.Lock()
 	c.state, c.err = Ended, err

@@ -232,11 +232,18 @@ func firstLine(m received) string {
 	return line
 }
 
+// noTag makes reply leave the To tag out.
+const noTag = "-"
+
 // reply answers a request; extra are header lines.
 func (p *peer) reply(req *sip.Request, to netip.AddrPort, code int, tag, body string, extra ...string) {
 	p.t.Helper()
 	res := sip.NewResponseFromRequest(req, code, "Reason", nil)
-	if tag != "" {
+	switch tag {
+	case "":
+	case noTag:
+		res.To().Params.Remove("tag") // sipgo has added one
+	default:
 		res.To().Params.Add("tag", tag)
 	}
 	for _, e := range extra {

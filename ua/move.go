@@ -79,6 +79,9 @@ func (c *Call) reinvite() {
 	}
 	t.on = c.reinviteAnswered
 	t.done = func(err error) {
+		if c.busy != t {
+			return // the call is over
+		}
 		c.busy = nil
 		switch {
 		case t.sent:
@@ -104,16 +107,15 @@ func (c *Call) strandedFor(err error) {
 }
 
 func (c *Call) reinviteAnswered(f *transport.Flow, req *sip.Request, res *sip.Response) {
-	if res.IsSuccess() && c.acked != nil && c.acked.req.CSeq().SeqNo == req.CSeq().SeqNo {
-		c.repeatACK()
+	if res.IsProvisional() || res.IsSuccess() && c.repeatACK(req, res) {
 		return
 	}
-	if res.IsProvisional() || c.State() != Established {
-		return
-	}
-	c.alarm.stop()
+	over := c.busy == nil // hung up meanwhile, by either side
 	c.busy = nil
 	switch {
+	case over && res.IsSuccess():
+		c.ack(c.dialog, req) // else it would be repeated for 32 s
+	case over:
 	case res.IsSuccess():
 		c.moved(f, req, res)
 	case isChallenge(res) && c.rounds < maxChallenges && c.auth.challenged(res) == nil:
@@ -135,8 +137,7 @@ func (c *Call) reinviteAnswered(f *transport.Flow, req *sip.Request, res *sip.Re
 func (c *Call) moved(f *transport.Flow, req *sip.Request, res *sip.Response) {
 	c.dialog.Answered(res)
 	c.adopt(f)
-	tag, _ := res.To().Params.Get("tag")
-	c.ack(c.dialog, req, tag)
+	c.ack(c.dialog, req)
 	if err := c.takeAnswer(res); err != nil {
 		c.bye(err)
 		return

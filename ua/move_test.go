@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/emiago/sipgo/sip"
+
+	"github.com/gosipua/gosipua/internal/memnet"
 )
 
 // inCall brings a phone into a call that the peer made, and returns our 200.
@@ -183,5 +185,73 @@ func testMoveWhileRinging(t *testing.T) {
 	synctest.Wait()
 	if c.State() != Established {
 		t.Errorf("state %s", c.State())
+	}
+}
+
+func TestHangupDuringAMove(t *testing.T) {
+	for _, tc := range []struct {
+		name string
+		end  func(r *peer, c *Call, ok *sip.Response)
+	}{
+		{"by us", func(r *peer, c *Call, _ *sip.Response) {
+			c.Hangup()
+			bye, m := r.request(sip.BYE)
+			r.reply(bye, m.from, 200, "", "")
+		}},
+		{"by the peer", func(r *peer, _ *Call, ok *sip.Response) {
+			r.within("BYE", ok, netip.MustParseAddrPort("192.0.2.11:5060"), 2, "")
+			r.response(200)
+		}},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				r, p := setUp(t, Account{Answer: AnswerAuto})
+				defer p.stop()
+				c, ok := inCall(t, r, p)
+				p.addresses("192.0.2.11")
+				inv, m := r.request(sip.INVITE)
+				tc.end(r, c, ok)
+				<-c.Done()
+				// The 2xx was under way: without an ACK it would come again for 32 s.
+				r.reply(inv, m.from, 200, "", peerSDP(), "Contact: <sip:bob@192.0.2.1:5060>")
+				r.request(sip.ACK)
+				r.quiet(time.Minute)
+				if c.Err() != nil {
+					t.Errorf("err %v", c.Err())
+				}
+			})
+		})
+	}
+}
+
+func TestNothingIsSentForACallThatEndedMeanwhile(t *testing.T) { bubble(t, testEndedWhileConnecting) }
+
+func testEndedWhileConnecting(t *testing.T) {
+	n := memnet.New()
+	slow := func(netip.Addr, netip.AddrPort) error { time.Sleep(4 * time.Second); return nil }
+	n.SetHooks(memnet.Hooks{Dial: slow})
+	r := startPeer(t, n, peerAddr)
+	l, err := n.Host(netip.MustParseAddr("192.0.2.3")).Listen(t.Context(), netip.MustParseAddrPort("192.0.2.3:5060"), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	p := startPhone(t, n, phoneAddr, alice(Account{Answer: AnswerAuto}))
+	defer p.stop()
+	r.invite(phoneAt(), "c1", peerSDP(), "Contact: <sip:bob@192.0.2.3;transport=tcp>")
+	ok := r.response(200)
+	r.within("ACK", ok, phoneAt(), 1, "")
+	synctest.Wait()
+	c := p.event(t, CallAnswered).Call
+	p.addresses("192.0.2.11") // the re-INVITE waits for a connection
+	time.Sleep(time.Second)
+	r.within("BYE", ok, netip.MustParseAddrPort("192.0.2.11:5060"), 2, "")
+	r.response(200)
+	<-c.Done()
+	time.Sleep(time.Minute)
+	done := make(chan bool)
+	c.do(func() { done <- c.stream == nil })
+	if !<-done {
+		t.Error("the ended call has opened media")
 	}
 }

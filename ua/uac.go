@@ -108,7 +108,7 @@ func (c *Call) inviteAnswered(f *transport.Flow, req *sip.Request, res *sip.Resp
 		c.progress(res)
 	case res.IsSuccess():
 		c.accepted(f, req, res)
-	case c.ending: // 487 as a rule
+	case c.ending || c.State() == Ended: // 487 as a rule
 		c.finish(nil)
 	case isChallenge(res) && c.rounds < maxChallenges:
 		c.rounds++
@@ -158,9 +158,7 @@ func (c *Call) takeAnswer(m sip.Message) error {
 // accepted takes a 2xx to the INVITE that began the call: the first one makes the dialog, the same again repeats the ACK, one
 // of another branch is acknowledged and ended (RFC 3261 section 13.2.2.4).
 func (c *Call) accepted(f *transport.Flow, req *sip.Request, res *sip.Response) {
-	tag, _ := res.To().Params.Get("tag")
-	if c.acked != nil && c.acked.tag == tag {
-		c.repeatACK()
+	if c.repeatACK(req, res) {
 		return
 	}
 	d, err := dialog.NewUAC(req, res)
@@ -168,15 +166,14 @@ func (c *Call) accepted(f *transport.Flow, req *sip.Request, res *sip.Response) 
 		c.finish(err)
 		return
 	}
-	if c.dialog != nil {
+	c.ack(d, req)
+	if c.dialog != nil || c.State() == Ended {
 		c.log.InfoContext(c.agent.ctx, "a second branch of the call answered and is ended", slog.String("contact", d.Target().Host))
-		c.ack(d, req, "")
-		c.endBranch(d)
+		c.sendBye(d, 0, func() {})
 		return
 	}
 	c.dialog, c.flow, c.busy, c.rounds = d, f, nil, 0
-	c.ack(d, req, tag)
-	if c.ending || c.State() == Ended {
+	if c.ending {
 		c.established() // the 2xx crossed our CANCEL
 		c.bye(nil)
 		return
@@ -193,40 +190,54 @@ func (c *Call) accepted(f *transport.Flow, req *sip.Request, res *sip.Response) 
 	}
 }
 
-// ack acknowledges a 2xx along the route of its dialog, which need not be that of the INVITE. With a tag it is remembered.
-func (c *Call) ack(d *dialog.Dialog, invite *sip.Request, tag string) {
-	req := d.ACK(invite)
-	sent := &ackSent{tag: tag, req: req}
-	if tag != "" {
-		c.acked = sent
+// ack acknowledges a 2xx along the route of its dialog, which need not be that of the INVITE.
+func (c *Call) ack(d *dialog.Dialog, invite *sip.Request) {
+	sent := &ackSent{req: d.ACK(invite), hop: d.NextHop()}
+	c.acks[ackKey{invite.CSeq().SeqNo, d.ID().Remote}] = sent
+	c.sendACK(sent)
+}
+
+// sendACK finds a flow and writes an ACK, for the first time or because the flow of the first time is down.
+func (c *Call) sendACK(a *ackSent) {
+	for a.req.RemoveHeader("Via") {
+		continue // of the flow that is down
 	}
-	c.agent.reach(c.callID, d.NextHop(), func(f *transport.Flow, err error) {
-		sent.flow = f
+	a.pending = true
+	c.acking++
+	c.agent.reach(c.callID, a.hop, func(f *transport.Flow, err error) {
+		a.flow, a.pending = f, false
 		if err == nil {
-			err = c.agent.layer.Write(f, req)
+			err = c.agent.layer.Write(f, a.req)
 		}
 		if err != nil {
 			c.log.WarnContext(c.agent.ctx, "ACK was not sent", slog.Any("err", err))
 		}
+		if c.acking--; c.acking == 0 {
+			next := c.afterACK
+			c.afterACK = nil
+			for _, f := range next {
+				f()
+			}
+		}
 	})
 }
 
-func (c *Call) repeatACK() {
-	if c.acked.flow == nil {
-		return // the first is still on its way
+// repeatACK writes the ACK to a 2xx once more; false says that this 2xx has not been here before.
+func (c *Call) repeatACK(invite *sip.Request, res *sip.Response) bool {
+	tag, _ := res.To().Params.Get("tag")
+	sent := c.acks[ackKey{invite.CSeq().SeqNo, tag}]
+	switch {
+	case sent == nil:
+		return false
+	case sent.pending:
+	case sent.flow == nil || isDone(sent.flow):
+		c.sendACK(sent)
+	default:
+		if err := c.agent.layer.Write(sent.flow, sent.req); err != nil {
+			c.log.WarnContext(c.agent.ctx, "ACK was not sent again", slog.Any("err", err))
+		}
 	}
-	if err := c.agent.layer.Write(c.acked.flow, c.acked.req); err != nil {
-		c.log.WarnContext(c.agent.ctx, "ACK was not sent again", slog.Any("err", err))
-	}
-}
-
-// endBranch says BYE to a branch of the fork that came too late.
-func (c *Call) endBranch(d *dialog.Dialog) {
-	t := c.attempt(d)
-	t.build = func(*transport.Flow, sip.Uri) (*sip.Request, error) { return d.Request(sip.BYE, nil), nil }
-	t.on = func(*transport.Flow, *sip.Request, *sip.Response) {}
-	t.done = func(error) {}
-	t.start()
+	return true
 }
 
 // reach finds a flow to the first target of a URI that has one, and gives it to f on the queue.

@@ -319,3 +319,61 @@ func testDialErrors(t *testing.T) {
 		t.Errorf("a call too many: %v", err)
 	}
 }
+
+func TestA2xxWithoutTagThenOneWithIt(t *testing.T) { bubble(t, testTaglessAnswer) }
+
+func testTaglessAnswer(t *testing.T) {
+	r, p := setUp(t, Account{})
+	defer p.stop()
+	c := dial(t, p)
+	inv, m := r.request(sip.INVITE)
+	r.reply(inv, m.from, 200, noTag, peerSDP(), "Contact: <sip:bob@192.0.2.1:5060>")
+	synctest.Wait()
+	if c.State() != Ended || c.Err() == nil {
+		t.Error("a 2xx that makes no dialog ended the call without a reason")
+	}
+	r.reply(inv, m.from, 200, "b2", peerSDP(), "Contact: <sip:bob@192.0.2.1:5060>")
+	r.request(sip.ACK)
+	bye, m := r.request(sip.BYE)
+	r.reply(bye, m.from, 200, "", "")
+	synctest.Wait()
+	if got, want := p.kinds(), "call_ended"; got != want {
+		t.Errorf("events %q, want %q", got, want)
+	}
+}
+
+func TestCopiesOfEarlier2xxGetTheirOwnACK(t *testing.T) { bubble(t, testCopiesOf2xx) }
+
+func testCopiesOf2xx(t *testing.T) {
+	r, p := setUp(t, Account{})
+	defer p.stop()
+	dial(t, p)
+	inv, m := r.request(sip.INVITE)
+	answer := func(tag string) {
+		r.reply(inv, m.from, 200, tag, peerSDP(), "Contact: <sip:bob@192.0.2.1:5060>")
+	}
+	answer("b1")
+	first, _ := r.request(sip.ACK)
+	answer("b2")
+	second, _ := r.request(sip.ACK)
+	bye, bm := r.request(sip.BYE)
+	r.reply(bye, bm.from, 200, "", "")
+	answer("b2") // the ACK was lost: no second BYE
+	if ack, _ := r.request(sip.ACK); ack.Via().Value() != second.Via().Value() {
+		t.Errorf("the copy of the second branch's 200 got\n%s", ack)
+	}
+	p.addresses(phoneAddr) // as it was
+	r.quiet(time.Second)
+	// A re-INVITE later, a late copy of the first 200 still gets the first ACK.
+	c := p.event(t, CallAnswered).Call
+	c.do(c.reinvite)
+	again, am := r.request(sip.INVITE)
+	r.reply(again, am.from, 200, "", strings.Replace(peerSDP(), "- 1 1 IN", "- 1 2 IN", 1), "Contact: <sip:bob@192.0.2.1:5060>")
+	if ack, _ := r.request(sip.ACK); ack.CSeq().SeqNo != again.CSeq().SeqNo {
+		t.Errorf("the re-INVITE has CSeq %d, its ACK %d", again.CSeq().SeqNo, ack.CSeq().SeqNo)
+	}
+	answer("b1")
+	if ack, _ := r.request(sip.ACK); ack.CSeq().SeqNo != first.CSeq().SeqNo {
+		t.Errorf("the copy of the first 200 got an ACK with CSeq %d, want %d", ack.CSeq().SeqNo, first.CSeq().SeqNo)
+	}
+}
