@@ -101,6 +101,14 @@ func (m *moving) moved(at netip.Addr, since time.Time) {
 	}
 }
 
+// forgotten waits until alice has removed her binding at an address that is
+// gone, by the Contact it was made with: calls would go on to ring there.
+func (m *moving) forgotten(at netip.Addr) {
+	m.t.Helper()
+	contact := "sip:alice@" + netip.AddrPortFrom(at, 5060).String()
+	m.k.WaitFor(`saved alice contact <` + regexp.QuoteMeta(contact) + `\S*;expires=0`)
+}
+
 // offers returns the re-INVITEs that have reached bob, each once.
 func (m *moving) offers() []message {
 	var offers []message
@@ -169,6 +177,7 @@ func TestAddressUnderCallIsReplaced(t *testing.T) {
 		since := time.Now()
 		m.host.link.Add(prefix(after))
 		m.moved(after, since)
+		m.forgotten(m.host.addr(family))
 		m.hangUp()
 	})
 }
@@ -185,6 +194,7 @@ func TestAddressUnderCallIsReplacedByOneThatIsThere(t *testing.T) {
 		m.host.link.Remove(prefix(m.host.addr(family)))
 		since := time.Now()
 		m.moved(after, since)
+		m.forgotten(m.host.addr(family))
 		m.hangUp()
 	})
 }
