@@ -58,6 +58,7 @@ func TestFollow(t *testing.T) {
 	inBubble(t, "DELADDR of a tentative address", testDeleteTentative)
 	inBubble(t, "two entries of one address", testTwoEntries)
 	inBubble(t, "IPv4 promotes a secondary", testPromotion)
+	inBubble(t, "addresses whose DAD ends in another order than it began", testOutOfTurn)
 }
 
 func testFirst(t *testing.T, k *fakeKernel, w *Watcher) {
@@ -207,6 +208,19 @@ func testPromotion(t *testing.T, k *fakeKernel, w *Watcher) {
 	k.deleteAddr(address(2, "192.0.2.1/24"))
 	k.deleteSilently(address(2, "192.0.2.2/24").Key)
 	k.setAddr(address(2, "192.0.2.2/24")) // the kernel puts it behind the last primary
+	k.check(t, after0(t, w, time.Now()))
+}
+
+func testOutOfTurn(t *testing.T, k *fakeKernel, w *Watcher) {
+	// As of router advertisements, which the kernel does not announce before DAD is over.
+	first, second, third := address(2, "2001:db8::1/64"), address(2, "2001:db8::2/64", Temporary), address(2, "2001:db8:a::3/64")
+	for _, a := range []Addr{first, second, third} {
+		k.setSilently(a)
+	}
+	for _, a := range []Addr{second, third, first} {
+		k.send(addrEvent(unix.RTM_NEWADDR, a))
+		synctest.Wait()
+	}
 	k.check(t, after0(t, w, time.Now()))
 }
 

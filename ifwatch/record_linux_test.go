@@ -303,8 +303,8 @@ func sessionVerdicts() map[string]map[string][]string {
 			"192.0.2.10/24 on wlan0":            {"BKAF ok", "-K-- no_carrier", "-K-- dormant", "BKAF ok", "-K-- no_carrier", "deleted"},
 			"2001:db8:a::ff:fe00:1/64 on wlan0": {"BKAF ok", "-K-- no_carrier", "-K-- dormant", "BKAF ok", "-K-- no_carrier", "deleted"},
 			"198.51.100.10/24 on wlan0":         {"BKAF ok"},
-			"2001:db8:b::ff:fe00:1/64 on wlan0": {"BKAF ok"},
-			"2001:db8:b:0:":                     {"BKAF ok"},
+			"2001:db8:b::ff:fe00:1/64 on wlan0": {"?---- tentative", "BKAF ok"},
+			"2001:db8:b:0:":                     {"?---- tentative", "BKAF ok"},
 		},
 		"vpn": {
 			"192.0.2.10/24 on eth0":   {"BKAF ok"},
@@ -315,10 +315,10 @@ func sessionVerdicts() map[string]map[string][]string {
 			},
 		},
 		"renumbering": {
-			"2001:db8:a::ff:fe00:1/64 on eth0": {"BKAF ok", "-K-- deprecated", "deleted"},
-			"2001:db8:a:0:":                    {"BKAF ok", "-K-- deprecated", "deleted"},
-			"2001:db8:b::ff:fe00:1/64 on eth0": {"BKAF ok"},
-			"2001:db8:b:0:":                    {"BKAF ok"},
+			"2001:db8:a::ff:fe00:1/64 on eth0": {"?---- tentative", "BKAF ok", "-K-- deprecated", "deleted"},
+			"2001:db8:a:0:":                    {"?---- tentative", "BKAF ok", "-K-- deprecated", "deleted"},
+			"2001:db8:b::ff:fe00:1/64 on eth0": {"?---- tentative", "BKAF ok"},
+			"2001:db8:b:0:":                    {"?---- tentative", "BKAF ok"},
 		},
 	}
 }

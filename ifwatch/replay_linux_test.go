@@ -92,6 +92,11 @@ func checkReplayed(t *testing.T, k *fakeKernel, w *Watcher) {
 	for _, c := range Diff(s, want) {
 		t.Errorf("at the end, snapshot -> kernel: %s", c)
 	}
+	for i := range min(len(s.Addrs), len(want.Addrs)) {
+		if s.Addrs[i].Key != want.Addrs[i].Key {
+			t.Errorf("at the end, address %d is %v, the kernel's is %v", i, s.Addrs[i].Key, want.Addrs[i].Key)
+		}
+	}
 	if stats := w.Stats(); !s.Complete || stats.Corrections != 0 || stats.Overflows != 0 || stats.Resyncs != 1 {
 		t.Errorf("complete %t, %+v", s.Complete, stats)
 	}

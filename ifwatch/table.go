@@ -114,7 +114,8 @@ func (t *table) deleteLink(index int) effect {
 }
 
 // setAddr adds or changes an address. One of an unknown link is left out: its link has gone in the meantime. It reports
-// whether the addresses must be read again, because the kernel moved one (promote_secondaries).
+// whether the addresses must be read again to know their order: because the kernel moved one (promote_secondaries), or because
+// it may have had this one for a while (see outOfTurn).
 func (t *table) setAddr(a Addr, now time.Time) (e effect, reread bool) {
 	r := t.row(a.Link)
 	if r == nil {
@@ -123,9 +124,10 @@ func (t *table) setAddr(a Addr, now time.Time) (e effect, reread bool) {
 	list := r.addrs(a.Family())
 	i := slices.IndexFunc(*list, func(b Addr) bool { return b.Key == a.Key })
 	if i < 0 {
+		reread = outOfTurn(*list, &a)
 		*list = slices.Insert(*list, place(*list, &a), a)
 		t.forgetGone(a.Key)
-		return changed, false
+		return changed, reread
 	}
 	old := &(*list)[i]
 	if e = t.compare(old, &a, now); e != same {
@@ -133,6 +135,16 @@ func (t *table) setAddr(a Addr, now time.Time) (e effect, reread bool) {
 		*old = a
 	}
 	return e, reread
+}
+
+// outOfTurn reports whether a new address may stand elsewhere in the kernel's list than the time of its event says. The kernel
+// does not announce the addresses that it makes from router advertisements, nor optimistic ones, before DAD is over, and that
+// ends in any order.
+func outOfTurn(list []Addr, a *Addr) bool {
+	if a.Family() == Inet || a.Flags.Has(Tentative) || a.Flags.Has(NoDAD) {
+		return false
+	}
+	return slices.ContainsFunc(list, func(b Addr) bool { return scope6(b.Addr) == scope6(a.Addr) })
 }
 
 // compare says what it means that old is now a.
