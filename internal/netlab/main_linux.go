@@ -103,7 +103,7 @@ func runLab() (code int, err error) {
 	// Pdeathsig, which ends the lab with this process, follows the thread.
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	var reasons []error
+	var reasons reasons
 	for _, f := range forms() {
 		cmd := labCommand(f)
 		report, err := startLab(cmd)
@@ -123,8 +123,21 @@ func runLab() (code int, err error) {
 		}
 		return cmd.ProcessState.ExitCode(), nil
 	}
-	return 0, withHint(errors.Join(reasons...))
+	return 0, withHint(reasons)
 }
+
+// reasons are errors in one line, for one skip.
+type reasons []error
+
+func (r reasons) Error() string {
+	texts := make([]string, len(r))
+	for i, err := range r {
+		texts[i] = err.Error()
+	}
+	return strings.Join(texts, "; ")
+}
+
+func (r reasons) Unwrap() []error { return r }
 
 // labCommand returns the command that runs this program as a lab of form f.
 func labCommand(f form) *exec.Cmd {
