@@ -33,11 +33,15 @@ type attempt struct {
 	on   func(f *transport.Flow, req *sip.Request, res *sip.Response)
 	done func(err error)
 
+	// stays ends the attempt with the address it was begun from: something else is more urgent then.
+	stays bool
+
 	ctx      context.Context
 	cancel   context.CancelFunc
 	client   *transaction.Client // of the target being tried; nil while there is nothing to cancel
 	next     []target            // still to be tried
 	sent     bool                // at least one request has left
+	flow     *transport.Flow     // the last one was sent over; nil before
 	moves    int
 	quiet    bool      // nothing more is sent: see abandon
 	gen      uint64    // of the transport snapshot that the targets were sought under
@@ -121,16 +125,6 @@ func (t *attempt) resolve(hops []sip.Uri) ([]target, error) {
 		failed = errors.New("no target")
 	}
 	return targets, failed
-}
-
-// queryFor turns the URI of a next hop into a question to the transport manager.
-func queryFor(u sip.Uri) transport.Query {
-	proto, _ := u.UriParams.Get("transport")
-	host := u.Host
-	if maddr, ok := u.UriParams.Get("maddr"); ok && maddr != "" {
-		host = maddr
-	}
-	return transport.Query{Host: host, Port: uint16(u.Port), Proto: transport.Proto(lower(proto)), Secure: u.IsEncrypted()} // parseURI keeps ports in range
 }
 
 // tryNext opens a flow to the next target, or ends.
@@ -237,7 +231,7 @@ func (t *attempt) transmit(f *transport.Flow, req *sip.Request) {
 		t.outcome(f, req, nil, err)
 		return
 	}
-	t.client, t.sent = client, true
+	t.client, t.flow, t.sent = client, f, true
 }
 
 // outcome decides between the next target and the caller.
@@ -245,7 +239,7 @@ func (t *attempt) outcome(f *transport.Flow, req *sip.Request, res *sip.Response
 	switch {
 	case err != nil && t.quiet:
 		t.end(err)
-	case errors.Is(err, transport.ErrAddressGone) && t.moves < maxMoves:
+	case errors.Is(err, transport.ErrAddressGone) && t.moves < maxMoves && !t.stays:
 		// The address went away below us, not the peer: every target deserves another try, from another address.
 		t.client = nil
 		t.moves++

@@ -50,16 +50,17 @@ type Call struct {
 	done     chan struct{}
 
 	// What follows belongs to the queue of callID.
-	dialog  *dialog.Dialog  // nil until a 2xx came, or the INVITE did
-	flow    *transport.Flow // the last that signalling used
-	stream  *media.Stream
-	mediaAt netip.Addr // the local address that stream is bound to
-	source  string
-	player  string
-	local   *sdp.Session // what we sent last, offer or answer
-	auth    credentials
-	rounds  int // challenges answered for the INVITE under way
-	seq     uint32
+	dialog   *dialog.Dialog  // nil until a 2xx came, or the INVITE did
+	flow     *transport.Flow // the last that signalling used
+	unfollow func()          // nil before the call is established
+	stream   *media.Stream
+	mediaAt  netip.Addr // the local address that stream is bound to
+	source   string
+	player   string
+	local    *sdp.Session // what we sent last, offer or answer
+	auth     credentials
+	rounds   int // challenges answered for the INVITE under way
+	seq      uint32
 
 	target   sip.Uri  // of an outgoing call
 	busy     *attempt // the INVITE under way, initial or not
@@ -274,7 +275,7 @@ func (c *Call) established() {
 	c.setState(Established)
 	c.log.InfoContext(c.agent.ctx, "call established", slog.String("peer", c.Peer()), slog.String("flow", c.flow.String()))
 	c.agent.events.put(Event{Kind: CallAnswered, Account: c.account.AOR, Call: c})
-	go c.follow(c.flow)
+	c.adopt(c.flow)
 }
 
 // hangup ends the call from this side.
@@ -378,6 +379,9 @@ func (c *Call) finish(err error) {
 	}
 	c.alarm.stop()
 	c.abandon()
+	if c.unfollow != nil {
+		c.unfollow()
+	}
 	c.closeStream()
 	c.mu.Lock()
 	c.state, c.err = Ended, err

@@ -95,6 +95,11 @@ func hashOf(h hash.Hash, s string) string {
 	return hex.EncodeToString(h.Sum(nil))
 }
 
+// isChallenge says whether a response asks for credentials.
+func isChallenge(res *sip.Response) bool {
+	return res.StatusCode == sip.StatusUnauthorized || res.StatusCode == sip.StatusProxyAuthRequired
+}
+
 // challenged takes the challenges of a 401 or 407 and says whether to try again: nil, or the reason why that is useless.
 func (c *credentials) challenged(res *sip.Response) error {
 	if c.pass == "" {

@@ -238,6 +238,10 @@ const noTag = "-"
 // reply answers a request; extra are header lines.
 func (p *peer) reply(req *sip.Request, to netip.AddrPort, code int, tag, body string, extra ...string) {
 	p.t.Helper()
+	p.send(responseTo(req, code, tag, body, extra...), to)
+}
+
+func responseTo(req *sip.Request, code int, tag, body string, extra ...string) string {
 	res := sip.NewResponseFromRequest(req, code, "Reason", nil)
 	switch tag {
 	case "":
@@ -254,7 +258,7 @@ func (p *peer) reply(req *sip.Request, to netip.AddrPort, code int, tag, body st
 		res.AppendHeader(sip.NewHeader("Content-Type", "application/sdp"))
 	}
 	res.SetBody([]byte(body))
-	p.send(res.String(), to)
+	return res.String()
 }
 
 func (p *peer) send(text string, to netip.AddrPort) {

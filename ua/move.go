@@ -14,21 +14,13 @@ import (
 
 // adopt makes f the flow of the call and watches over it.
 func (c *Call) adopt(f *transport.Flow) {
-	if c.flow == f {
+	if c.flow == f && c.unfollow != nil {
 		return
 	}
-	c.flow = f
-	go c.follow(f)
-}
-
-// follow tells the queue when a flow of the call ends.
-func (c *Call) follow(f *transport.Flow) {
-	select {
-	case <-f.Done():
-		c.do(c.check)
-	case <-c.done:
-	case <-c.agent.ctx.Done():
+	if c.unfollow != nil {
+		c.unfollow()
 	}
+	c.flow, c.unfollow = f, c.agent.follow(f, func() { c.do(c.check) })
 }
 
 // check is called when something below changed. If the address under an established call is gone, the call moves.

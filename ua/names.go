@@ -3,7 +3,6 @@ package ua
 import (
 	"crypto/rand"
 	"encoding/hex"
-	"strings"
 )
 
 // newTag returns a From or To tag: 64 random bits, twice what RFC 3261 section 19.3 asks for.
@@ -17,5 +16,3 @@ func randomHex(n int) string {
 	rand.Read(b)
 	return hex.EncodeToString(b)
 }
-
-func lower(s string) string { return strings.ToLower(s) }

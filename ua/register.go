@@ -5,9 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
-	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/emiago/sipgo/sip"
@@ -20,11 +18,14 @@ const (
 	// 4.5 has it but with a shorter beginning and end, since a person waits for this phone.
 	retryBase = 4 * time.Second
 	retryMax  = 5 * time.Minute
-	// calm is the least time between a binding and the next REGISTER that a lost connection causes: a registrar that closes
-	// each connection after answering must not start a storm.
+	// calm is the least time between a binding and the next REGISTER that a lost connection causes, and between two tries
+	// to open one: a registrar that closes each connection, or refuses it, must not start a storm.
 	calm = 4 * time.Second
 	// settle is how long a registration may be without any usable address before that is worth a word.
 	settle = 500 * time.Millisecond
+	// retryAfterMax is the longest Retry-After that is believed: a registrar that is up again after a day should not find the
+	// phone asleep for the week that it once named.
+	retryAfterMax = time.Hour
 	// maxChallenges bounds the rounds of one REGISTER or INVITE with a peer that challenges for ever.
 	maxChallenges = 4
 )
@@ -43,17 +44,25 @@ type registration struct {
 	auth        credentials
 	expires     time.Duration // to ask for; a 423 raises it
 
-	flow    *transport.Flow // of the binding
-	contact sip.Uri         // of the binding; zero Host: there is none
-	stale   []sip.Uri       // bindings of dead addresses that the registrar still listed
-	bound   time.Time       // when the binding was last made
-	busy    *attempt        // the REGISTER under way
-	rounds  int             // challenges answered in it
-	fails   int
-	waiting bool // the last try found no usable address: the next change is a reason to try again
-	leaving bool
-	alarm   alarm
-	left    chan struct{} // closed when there is nothing more to say to the registrar
+	flow     *transport.Flow // the last REGISTER went over it, answered or not
+	unfollow func()
+	contact  sip.Uri       // of the binding; zero Host: there is none
+	asked    sip.Uri       // of a REGISTER that has no answer
+	stale    []sip.Uri     // bindings of addresses that are gone, which the registrar may still have
+	granted  time.Duration // how long the binding lasts
+	bound    time.Time     // when it was last made
+
+	busy      *attempt  // the REGISTER under way, to bind or to remove
+	again     bool      // another one is due after it
+	tried     time.Time // when the last one began
+	rounds    int       // times it was sent in other words
+	fails     int       // in a row
+	losses    int       // connections in a row that were closed soon
+	waiting   bool      // nothing could be sent: the next change below is a reason to try again
+	complaint string    // what was last reported
+	leaving   bool
+	alarm     alarm
+	left      chan struct{} // closed when there is nothing more to say to the registrar
 }
 
 func newRegistration(a *Agent, acc *account) (*registration, error) {
@@ -78,47 +87,25 @@ func newRegistration(a *Agent, acc *account) (*registration, error) {
 	return r, nil
 }
 
-// hops is where requests to uri go: through the outbound proxies, in order, or straight there.
-func (acc *account) hops(uri sip.Uri) []sip.Uri {
-	var hops []sip.Uri
-	for _, proxy := range acc.Outbound {
-		if u, err := parseTarget(proxy); err == nil { // checked in New
-			hops = append(hops, u)
-		}
-	}
-	if len(hops) == 0 {
-		hops = append(hops, uri)
-	}
-	return hops
-}
-
-// route adds the proxy that a request goes through (RFC 3261 section 8.1.2).
-func (acc *account) route(req *sip.Request, hop sip.Uri) {
-	if len(acc.Outbound) == 0 {
-		return
-	}
-	u := *hop.Clone()
-	if !u.UriParams.Has("lr") {
-		u.UriParams.Add("lr", "")
-	}
-	req.AppendHeader(&sip.RouteHeader{Address: u})
-}
-
 func (r *registration) do(f func()) { r.agent.layer.Do(r.callID, f) }
 
-// begin starts a REGISTER unless one is under way: RFC 3261 section 10.2 allows one at a time.
+// begin starts a REGISTER, or has it begin as soon as no other is under way: RFC 3261 section 10.2 allows one at a time.
 func (r *registration) begin() {
-	if r.busy != nil || r.leaving {
+	r.again = r.busy != nil
+	if r.again || r.leaving {
 		return
 	}
-	r.waiting, r.rounds = false, 0
-	r.register(r.expires)
+	r.alarm.stop()
+	r.waiting, r.rounds, r.tried = false, 0, time.Now()
+	r.register()
 }
 
-func (r *registration) register(expires time.Duration) {
+func (r *registration) register() {
 	t := &attempt{agent: r.agent, callID: r.callID, hops: r.hops}
 	t.build = func(f *transport.Flow, hop sip.Uri) (*sip.Request, error) {
-		return r.request(r.account.contact(f), hop, expires)
+		r.forget(r.asked) // it may have been bound though no answer came
+		r.asked = r.account.contact(f).Address
+		return r.request(hop, r.expires, r.asked)
 	}
 	t.on = r.answered
 	t.done = r.failed
@@ -126,170 +113,78 @@ func (r *registration) register(expires time.Duration) {
 	t.start()
 }
 
-// request builds a REGISTER that binds, or with expires 0 removes, a contact.
-func (r *registration) request(contact *sip.ContactHeader, hop sip.Uri, expires time.Duration) (*sip.Request, error) {
-	r.seq++
-	req := sip.NewRequest(sip.REGISTER, *r.registrar.Clone())
-	r.account.route(req, hop)
-	callID := sip.CallIDHeader(r.callID)
-	req.AppendHeader(&sip.FromHeader{DisplayName: r.account.Display, Address: *r.account.aor.Clone(), Params: sip.HeaderParams{{K: "tag", V: r.tag}}})
-	req.AppendHeader(&sip.ToHeader{Address: *r.account.aor.Clone()})
-	req.AppendHeader(&callID)
-	req.AppendHeader(&sip.CSeqHeader{SeqNo: r.seq, MethodName: sip.REGISTER})
-	contact.Params = sip.HeaderParams{{K: "expires", V: strconv.Itoa(int(expires.Seconds()))}}
-	req.AppendHeader(contact)
-	req.AppendHeader(sip.NewHeader("Allow", allow))
-	return req, r.auth.authorize(req)
-}
-
 // answered takes a response to the REGISTER under way.
-func (r *registration) answered(f *transport.Flow, req *sip.Request, res *sip.Response) {
+func (r *registration) answered(f *transport.Flow, _ *sip.Request, res *sip.Response) {
 	switch {
 	case res.IsProvisional():
+		return
 	case res.IsSuccess():
 		r.busy = nil
-		r.succeeded(f, req.Contact().Address, res)
-	case isChallenge(res):
-		r.rounds++
-		if err := r.auth.challenged(res); err != nil {
-			r.failed(err)
-			return
-		}
-		if r.rounds > maxChallenges {
-			r.failed(&StatusError{res.StatusCode, res.Reason})
-			return
-		}
-		r.register(r.expires)
-	case res.StatusCode == sip.StatusIntervalToBrief:
-		least := headerSeconds(res, "Min-Expires")
-		if least <= r.expires {
-			r.failed(&StatusError{res.StatusCode, res.Reason})
-			return
-		}
-		r.expires = least
-		r.register(r.expires)
-	default:
-		r.refused(res)
+		r.succeeded(f, res)
+		return
 	}
+	r.asked = sip.Uri{} // not bound
+	if r.rounds++; r.rounds <= maxChallenges && !r.leaving {
+		least := headerSeconds(res, "Min-Expires")
+		switch {
+		case isChallenge(res):
+			if err := r.auth.challenged(res); err != nil {
+				r.failed(err)
+				return
+			}
+			r.register()
+			return
+		case res.StatusCode == sip.StatusIntervalToBrief && least > r.expires:
+			r.expires = least
+			r.register()
+			return
+		}
+	}
+	r.refused(f, res)
 }
 
 // succeeded arms the refresh and looks at what else the registrar has of us.
-func (r *registration) succeeded(f *transport.Flow, contact sip.Uri, res *sip.Response) {
-	granted := grantedTo(contact, res, r.expires)
-	moved := r.contact.String() != contact.String()
-	if moved && r.contact.Host != "" {
-		r.stale = append(r.stale, r.contact)
+func (r *registration) succeeded(f *transport.Flow, res *sip.Response) {
+	r.granted = grantedTo(r.asked, res, r.expires)
+	if !sameContact(r.contact, r.asked) {
+		r.forget(r.contact)
 	}
-	again := r.fails > 0 || r.bound.IsZero() || r.flow != f
-	if r.flow != f {
-		go r.follow(f)
-	}
-	r.flow, r.contact, r.bound, r.fails = f, contact, time.Now(), 0
-	r.alarm.set(refreshAfter(granted), r.begin)
-	if again {
-		r.log.InfoContext(r.agent.ctx, "registered", slog.String("contact", contact.String()), slog.Duration("expires", granted), slog.String("flow", f.String()))
-		r.agent.events.put(Event{Kind: Registered, Account: r.account.AOR, Contact: contact.String(), Expires: granted})
+	news := r.fails > 0 || r.bound.IsZero() || r.flow != f
+	r.use(f)
+	r.contact, r.asked, r.bound, r.fails, r.again, r.complaint = r.asked, sip.Uri{}, time.Now(), 0, false, ""
+	if news {
+		r.log.InfoContext(r.agent.ctx, "registered", slog.String("contact", r.contact.String()), slog.Duration("expires", r.granted), slog.String("flow", f.String()))
+		r.agent.events.put(Event{Kind: Registered, Account: r.account.AOR, Contact: r.contact.String(), Expires: r.granted})
 	}
 	if r.leaving {
-		r.leave()
+		r.unbind()
 		return
 	}
+	r.alarm.set(refreshAfter(r.granted), r.begin)
 	r.removeStale(res)
 }
 
-// follow tells the queue when the flow under the binding ends.
-func (r *registration) follow(f *transport.Flow) {
-	select {
-	case <-f.Done():
-		r.do(func() {
-			if r.flow == f {
-				r.check()
-			}
-		})
-	case <-r.agent.ctx.Done():
-	}
-}
-
-// refreshAfter is when to renew a binding that was granted for d: with a tenth left, and at least 5 s before its end if it
-// is that long.
-func refreshAfter(d time.Duration) time.Duration {
-	after := d * 9 / 10
-	if d > 10*time.Second {
-		after = min(after, d-5*time.Second)
-	}
-	return max(after, time.Second)
-}
-
-// grantedTo reads from a 200 how long the binding lasts: the expires of our Contact, the Expires header, or what we asked
-// for (RFC 3261 section 10.2.4).
-func grantedTo(contact sip.Uri, res *sip.Response, asked time.Duration) time.Duration {
-	for _, c := range contacts(res) {
-		if v, ok := c.Params.Get("expires"); ok && sameContact(c.Address, contact) {
-			if n, err := strconv.Atoi(v); err == nil && n > 0 {
-				return time.Duration(n) * time.Second
-			}
-		}
-	}
-	if d := headerSeconds(res, "Expires"); d > 0 {
-		return d
-	}
-	return asked
-}
-
-func contacts(m sip.Message) []*sip.ContactHeader {
-	var cs []*sip.ContactHeader
-	for _, h := range m.GetHeaders("contact") {
-		if c, ok := h.(*sip.ContactHeader); ok && !c.Address.Wildcard {
-			cs = append(cs, c)
-		}
-	}
-	return cs
-}
-
-// sameContact compares what we put into a Contact with what a registrar gives back; it may add parameters of its own.
-func sameContact(x, y sip.Uri) bool {
-	tx, _ := x.UriParams.Get("transport")
-	ty, _ := y.UriParams.Get("transport")
-	return x.User == y.User && strings.EqualFold(x.Host, y.Host) && x.Port == y.Port && strings.EqualFold(tx, ty)
-}
-
-// removeStale removes the binding of an address that is gone, if the registrar still lists it; one that was replaced by
-// itself is not bothered. It is removed by its own Contact: calls would go on ringing a dead address otherwise.
-func (r *registration) removeStale(res *sip.Response) {
-	listed := contacts(res)
-	r.stale = slices.DeleteFunc(r.stale, func(u sip.Uri) bool {
-		return sameContact(u, r.contact) || !slices.ContainsFunc(listed, func(c *sip.ContactHeader) bool { return sameContact(c.Address, u) })
-	})
-	for _, old := range r.stale {
-		r.remove(old, 0, func(err error) {
-			if err != nil {
-				r.log.WarnContext(r.agent.ctx, "the binding of a dead address stays until it expires", slog.String("contact", old.String()), slog.Any("err", err))
-				return
-			}
-			r.log.InfoContext(r.agent.ctx, "removed the binding of a dead address", slog.String("contact", old.String()))
-		})
-	}
-	r.stale = nil
-}
-
 // refused takes a final response that a REGISTER in other words would not change.
-func (r *registration) refused(res *sip.Response) {
-	err := &StatusError{res.StatusCode, res.Reason}
+func (r *registration) refused(f *transport.Flow, res *sip.Response) {
 	r.busy = nil
+	r.use(f)
 	r.fails++
-	wait := max(r.backoff(), headerSeconds(res, "Retry-After"))
-	r.report(err, wait)
+	wait := min(headerSeconds(res, "Retry-After"), retryAfterMax)
+	r.report(&StatusError{res.StatusCode, res.Reason}, max(r.backoff(), wait))
 }
 
 // failed takes the end of a REGISTER without a usable answer.
 func (r *registration) failed(err error) {
 	t := r.busy
 	r.busy = nil
-	if r.leaving {
-		r.finish()
-		return
+	if t.flow != nil {
+		r.use(t.flow)
 	}
-	if !t.sent && t.outdated() {
+	switch {
+	case r.leaving:
+		r.unbind()
+		return
+	case !t.sent && t.outdated():
 		r.begin()
 		return
 	}
@@ -297,6 +192,7 @@ func (r *registration) failed(err error) {
 	r.waiting = !t.sent
 	if noAddress(err) {
 		// One address giving way to another leaves a moment without any, of which nobody wants to read.
+		r.tried = time.Time{}
 		r.alarm.set(settle, func() { r.later(err) })
 		return
 	}
@@ -311,11 +207,15 @@ func (r *registration) later(err error) {
 
 func (r *registration) report(err error, wait time.Duration) {
 	if r.leaving {
-		r.finish()
+		r.unbind()
 		return
 	}
-	r.log.WarnContext(r.agent.ctx, "not registered", slog.Any("err", err), slog.Duration("retry", wait))
-	r.agent.events.put(Event{Kind: RegisterFailed, Account: r.account.AOR, Err: err, Retry: wait})
+	// That there still is no address is worth one word, however often something else changes.
+	if text := err.Error(); !noAddress(err) || text != r.complaint {
+		r.complaint = text
+		r.log.WarnContext(r.agent.ctx, "not registered", slog.Any("err", err), slog.Duration("retry", wait))
+		r.agent.events.put(Event{Kind: RegisterFailed, Account: r.account.AOR, Err: err, Retry: wait})
+	}
 	r.alarm.set(wait, r.begin)
 }
 
@@ -327,113 +227,53 @@ func (r *registration) backoff() time.Duration {
 	return d/2 + rand.N(d/2)
 }
 
+// use makes f the flow whose end is a reason to register anew.
+func (r *registration) use(f *transport.Flow) {
+	if r.flow == f {
+		return
+	}
+	if r.flow != nil {
+		r.unfollow()
+	}
+	r.flow, r.unfollow = f, r.agent.follow(f, func() { r.do(r.check) })
+}
+
 // check is called when something below changed: the flow of the binding is gone, or there may be an address again.
 func (r *registration) check() {
 	switch {
-	case r.leaving || r.busy != nil:
+	case r.leaving || r.busy != nil: // whatever ends that looks again
 	case r.waiting:
-		r.begin()
+		r.beginIn(calm - time.Since(r.tried))
 	case r.flow != nil && isDone(r.flow):
 		err := r.flow.Err()
 		r.log.InfoContext(r.agent.ctx, "flow of the registration is gone", slog.String("flow", r.flow.String()), slog.Any("why", err))
+		r.unfollow()
 		r.flow = nil
-		if since := time.Since(r.bound); since < calm && !errors.Is(err, transport.ErrAddressGone) {
-			r.alarm.set(calm-since, r.begin)
+		if errors.Is(err, transport.ErrAddressGone) {
+			r.begin()
 			return
 		}
-		r.begin()
+		r.beginIn(r.calmDown())
 	}
 }
 
-// leave removes the binding, with the Contact that was bound (RFC 3261 section 10.2.2).
-func (r *registration) leave() {
-	r.leaving = true
-	r.alarm.stop()
-	if r.busy != nil {
-		// A REGISTER is unanswered. If it is answered in time the binding is removed then; without one before there is nothing
-		// to remove.
-		if r.contact.Host == "" {
-			return
-		}
-		r.busy.stop()
-		r.busy = nil
-	}
-	if r.contact.Host == "" {
-		r.finish()
+// beginIn begins after a while, at once if that is not positive.
+func (r *registration) beginIn(wait time.Duration) {
+	if wait > 0 {
+		r.alarm.set(wait, r.begin)
 		return
 	}
-	contact := r.contact
-	r.contact = sip.Uri{}
-	r.remove(contact, 0, func(err error) {
-		if err != nil {
-			r.log.WarnContext(r.agent.ctx, "the binding stays until it expires", slog.Any("err", err))
-		} else {
-			r.log.InfoContext(r.agent.ctx, "unregistered", slog.String("contact", contact.String()))
-			r.agent.events.put(Event{Kind: Unregistered, Account: r.account.AOR, Contact: contact.String()})
-		}
-		r.finish()
-	})
+	r.begin()
 }
 
-// remove ends the binding of one contact, and then says whether that worked.
-func (r *registration) remove(contact sip.Uri, rounds int, then func(error)) {
-	t := &attempt{agent: r.agent, callID: r.callID, hops: r.hops}
-	t.build = func(_ *transport.Flow, hop sip.Uri) (*sip.Request, error) {
-		return r.request(&sip.ContactHeader{Address: *contact.Clone()}, hop, 0)
+// calmDown is how long to leave a registrar alone that has closed the connection: each time that happens within a minute of
+// the answer, twice as long, yet never longer than the binding lasts.
+func (r *registration) calmDown() time.Duration {
+	since := time.Since(r.bound)
+	if since > time.Minute {
+		r.losses = 0
 	}
-	t.on = func(_ *transport.Flow, _ *sip.Request, res *sip.Response) {
-		switch {
-		case res.IsProvisional():
-		case res.IsSuccess():
-			then(nil)
-		case isChallenge(res) && rounds < maxChallenges:
-			if err := r.auth.challenged(res); err != nil {
-				then(err)
-				return
-			}
-			r.remove(contact, rounds+1, then)
-		default:
-			then(&StatusError{res.StatusCode, res.Reason})
-		}
-	}
-	t.done = then
-	t.start()
-}
-
-func isChallenge(res *sip.Response) bool {
-	return res.StatusCode == sip.StatusUnauthorized || res.StatusCode == sip.StatusProxyAuthRequired
-}
-
-func (r *registration) finish() {
-	select {
-	case <-r.left:
-	default:
-		close(r.left)
-	}
-}
-
-func isDone(f *transport.Flow) bool {
-	select {
-	case <-f.Done():
-		return true
-	default:
-		return false
-	}
-}
-
-// headerSeconds reads a header that is a number of seconds, with or without a comment or parameters behind it; 0 if there
-// is none.
-func headerSeconds(m sip.Message, name string) time.Duration {
-	hs := m.GetHeaders(name)
-	if len(hs) == 0 {
-		return 0
-	}
-	digits, _, _ := strings.Cut(strings.TrimSpace(hs[0].Value()), " ")
-	digits, _, _ = strings.Cut(digits, ";")
-	digits, _, _ = strings.Cut(digits, "(")
-	n, err := strconv.ParseUint(digits, 10, 31)
-	if err != nil {
-		return 0
-	}
-	return time.Duration(n) * time.Second
+	wait := min(calm<<r.losses, retryMax, refreshAfter(r.granted))
+	r.losses = min(r.losses+1, 10)
+	return wait - since
 }

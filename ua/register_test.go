@@ -2,6 +2,8 @@ package ua
 
 import (
 	"errors"
+	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -292,4 +294,159 @@ func testOutboundProxies(t *testing.T) {
 	second.reply(req, m.from, 200, "r1", "", "Contact: "+contactOf(req))
 	synctest.Wait()
 	p.event(t, Registered)
+}
+
+func TestAddressReplacedWhileNobodyAnswers(t *testing.T) { bubble(t, testReplacedUnanswered) }
+
+func testReplacedUnanswered(t *testing.T) {
+	n := memnet.New()
+	r := startPeer(t, n, peerAddr)
+	p := startPhone(t, n, phoneAddr, alice(Account{Register: true}))
+	defer p.stop()
+	for range 4 { // tries, each in vain
+		m := r.next()
+		for seq := m.CSeq().SeqNo; r.next().CSeq().SeqNo == seq; {
+			continue
+		}
+	}
+	time.Sleep(40 * time.Second) // between two of them
+	for len(r.got) > 0 {
+		<-r.got
+	}
+	begin := time.Now()
+	p.addresses("192.0.2.11")
+	if req, m := r.request(sip.REGISTER); !m.when.Equal(begin) || contactOf(req) != second+"3600" {
+		t.Errorf("%s after %v, want the new address at once", contactOf(req), m.when.Sub(begin))
+	}
+}
+
+func TestRefusedThenAddressReplaced(t *testing.T) { bubble(t, testRefusedThenReplaced) }
+
+func testRefusedThenReplaced(t *testing.T) {
+	n := memnet.New()
+	r := startPeer(t, n, peerAddr)
+	p := startPhone(t, n, phoneAddr, alice(Account{Register: true}))
+	defer p.stop()
+	req, m := r.request(sip.REGISTER)
+	r.reply(req, m.from, 403, "r1", "", "Retry-After: 4000000000")
+	r.quiet(time.Hour - time.Second)
+	again, m2 := r.request(sip.REGISTER)
+	if wait := m2.when.Sub(m.when); wait != retryAfterMax {
+		t.Errorf("again after %v, want %v", wait, retryAfterMax)
+	}
+	r.reply(again, m2.from, 403, "r1", "", "Retry-After: 4000000000")
+	time.Sleep(time.Minute)
+	begin := time.Now()
+	p.addresses("192.0.2.11") // where another answer may be had
+	if _, m := r.request(sip.REGISTER); !m.when.Equal(begin) {
+		t.Errorf("after %v, want at once", m.when.Sub(begin))
+	}
+}
+
+func TestIntervalTooBriefForEver(t *testing.T) { bubble(t, testTooBriefForEver) }
+
+func testTooBriefForEver(t *testing.T) {
+	n := memnet.New()
+	r := startPeer(t, n, peerAddr)
+	p := startPhone(t, n, phoneAddr, alice(Account{Register: true}))
+	defer p.stop()
+	begin := time.Now()
+	for i := range maxChallenges + 1 {
+		req, m := r.request(sip.REGISTER)
+		if !m.when.Equal(begin) {
+			t.Fatalf("try %d after %v", i, m.when.Sub(begin))
+		}
+		r.reply(req, m.from, 423, "r1", "", "Min-Expires: "+strings.Repeat("9", 4+i))
+	}
+	r.quiet(time.Second)
+}
+
+func TestNoAddressIsToldOnce(t *testing.T) { bubble(t, testNoAddressIsToldOnce) }
+
+func testNoAddressIsToldOnce(t *testing.T) {
+	n := memnet.New()
+	p := startPhone(t, n, "", alice(Account{Register: true}))
+	defer p.stop()
+	for range 20 {
+		p.addresses("2001:db8::1") // of the other family
+		time.Sleep(time.Second)
+		p.addresses()
+		time.Sleep(time.Second)
+	}
+	if n := strings.Count(p.kinds(), string(RegisterFailed)); n > 3 {
+		t.Errorf("%d times told: %s", n, p.kinds())
+	}
+}
+
+func TestGranted(t *testing.T) {
+	ours := sip.Uri{Scheme: "sip", User: "alice", Host: "[2001:db8::1]", Port: 5060}
+	for _, tc := range []struct {
+		name    string
+		headers []string
+		want    time.Duration
+	}{
+		{"nothing said", nil, time.Hour},
+		{"the Expires header", []string{"Expires: 60"}, time.Minute},
+		{"our Contact before the header", []string{"Expires: 60", "Contact: <sip:alice@[2001:db8::1]:5060>;expires=30"}, 30 * time.Second},
+		{"another's Contact", []string{"Contact: <sip:alice@[2001:db8::1]:5070>;expires=30", "Contact: <sip:bob@[2001:db8::1]:5060>;expires=20", "Expires: 50"}, 50 * time.Second},
+		{"our Contact over another transport", []string{"Contact: <sip:alice@[2001:db8::1]:5060;transport=tcp>;expires=30", "Contact: <sip:x@y>;expires=20"}, time.Hour},
+		{"ours in other words", []string{"Contact: <sip:x@y>;expires=20", "Contact: <sip:alice@[2001:DB8:0:0::1]:5060;ob>;expires=30"}, 30 * time.Second},
+		{"a lone one that something on the way has changed", []string{"Contact: <sip:alice@198.51.100.1:1024>;expires=40"}, 40 * time.Second},
+		{"no number", []string{"Contact: <sip:alice@[2001:db8::1]:5060>;expires=soon"}, time.Hour},
+		{"nought", []string{"Contact: <sip:alice@[2001:db8::1]:5060>;expires=0"}, time.Hour},
+		{"more than there is", []string{"Contact: <sip:alice@[2001:db8::1]:5060>;expires=99999999999", "Expires: 99999999999"}, time.Hour},
+		{"as much as there is", []string{"Contact: <sip:alice@[2001:db8::1]:5060>;expires=4294967295"}, 4294967295 * time.Second},
+		{"below nought", []string{"Expires: -5"}, time.Hour},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			text := "SIP/2.0 200 OK\r\n" + strings.Join(append(tc.headers, "Content-Length: 0"), "\r\n") + "\r\n\r\n"
+			m, err := sip.ParseMessage([]byte(text))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := grantedTo(ours, m.(*sip.Response), time.Hour); got != tc.want {
+				t.Errorf("%v, want %v", got, tc.want)
+			}
+		})
+	}
+}
+
+func TestRefreshAfter(t *testing.T) {
+	for granted, want := range map[time.Duration]time.Duration{
+		0:                 time.Second,
+		time.Second:       time.Second,
+		10 * time.Second:  9 * time.Second,
+		20 * time.Second:  15 * time.Second, // 5 s before the end
+		100 * time.Second: 90 * time.Second,
+		time.Hour:         54 * time.Minute,
+	} {
+		if got := refreshAfter(granted); got != want {
+			t.Errorf("granted %v: after %v, want %v", granted, got, want)
+		}
+	}
+}
+
+func TestRegistrarThatClosesEveryConnection(t *testing.T) { bubble(t, testClosingRegistrar) }
+
+func testClosingRegistrar(t *testing.T) {
+	n := memnet.New()
+	at := netip.AddrPortFrom(netip.MustParseAddr(peerAddr), 5060)
+	r := startTCPPeer(t, n.Host(at.Addr()), at)
+	p := startPhone(t, n, phoneAddr, alice(Account{Register: true, Registrar: peerAddr + ";transport=tcp"}))
+	defer p.stop()
+	var waits []time.Duration
+	last := time.Now()
+	for range 9 {
+		req, m := r.request(sip.REGISTER)
+		waits = append(waits, m.when.Sub(last))
+		last = m.when
+		if got, want := contactOf(req), "<sip:alice@192.0.2.10:5060;transport=tcp>;expires=3600"; got != want {
+			t.Errorf("Contact %s, want %s", got, want)
+		}
+		r.answer(req, 200, "r1", "", "Contact: "+contactOf(req)).Close()
+	}
+	s := time.Second
+	if want := []time.Duration{0, 4 * s, 8 * s, 16 * s, 32 * s, 64 * s, 128 * s, 256 * s, 300 * s}; !slices.Equal(waits, want) {
+		t.Errorf("REGISTERs after %v, want %v", waits, want)
+	}
 }
