@@ -53,9 +53,10 @@
 //     and is still tentative, the alternative names of a link that is down.
 //   - Linux reports the loss of carrier up to a second late, and nothing tells earlier.
 //   - Linux knows no duplicate detection for IPv4 (RFC 5227). Where a daemon does it, the address appears when it is over.
-//   - Darwin, FreeBSD and Windows are polled through package net: addresses and whether a link is up, no flags, no
-//     lifetimes, so a tentative address looks usable until bind refuses it. So does Linux without netlink for IPv4, of which
-//     only the first address of each link is seen then.
+//   - Darwin, FreeBSD and Windows are polled: links and addresses through package net, then what else the system tells. That is
+//     the flags of IPv6 addresses (tentative, duplicated, deprecated, temporary) on Darwin and FreeBSD, those of both families and
+//     lifetimes on Windows. They were written from the systems' headers and are tested with literal bytes, not yet on the systems.
+//   - Linux without netlink is polled, too: IPv6 with flags and without lifetimes; of IPv4 only the first address of each link.
 //   - Without strict checking (before Linux 4.20) reading a link reads all of them.
 //   - Bind has the last word. An address may vanish between a snapshot and the call.
 //

@@ -17,4 +17,11 @@ func (w *Watcher) watch(ctx context.Context) error {
 	return f.poll(ctx, readSystem, time.Time{})
 }
 
-func readSystem(ctx context.Context) (reading, error) { return readNet(ctx) }
+// readSystem reads what package net knows, and what else the system tells of it.
+func readSystem(ctx context.Context) (reading, error) {
+	r, err := readNet(ctx)
+	if err == nil {
+		describe(&r, time.Now())
+	}
+	return r, err
+}
