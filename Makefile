@@ -58,6 +58,14 @@ lint: $(GOLANGCI) ## static checks; the rules are in .golangci.yml
 fuzz: ## every fuzz target for FUZZTIME (60s) each
 	GO=$(GO) tools/fuzz $(FUZZTIME)
 
+# The long tests of ifwatch: how much of them, in percent.
+LONG ?= 100
+
+.PHONY: long
+long: ## 1,000 bursts that overflow netlink and 10,000 random operations, or LONG percent of them
+	GOSIPUA_REQUIRE_NETNS=1 $(GO) test -count=1 -timeout=60m -v -run='^TestKernel(Overflow|RandomOperations)$$' ./ifwatch \
+		-bursts $$((10*$(LONG))) -burst 5000 -operations $$((100*$(LONG)))
+
 .PHONY: sessions
 sessions: ## record ifwatch's netlink sessions anew (root: one has a tun device), and what is made of them
 	GOSIPUA_REQUIRE_NETNS=1 $(GO) test -count=1 -run='^TestRecordSessions$$' ./ifwatch -record
