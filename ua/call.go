@@ -64,7 +64,7 @@ type Call struct {
 
 	target   sip.Uri  // of an outgoing call
 	busy     *attempt // the INVITE under way, initial or not
-	early    bool     // the answer came in a provisional
+	early    string   // tag of the branch whose answer came in a provisional
 	acks     map[ackKey]*ackSent
 	acking   int      // ACKs that wait for a flow
 	afterACK []func() // what must not overtake them
@@ -72,10 +72,11 @@ type Call struct {
 	uas      *transaction.Server // the INVITE to answer, or answered and not yet acknowledged
 	offer    *sdp.Session        // theirs; nil if they sent none
 	resend   dialog.Retransmit
-	alarm    alarm  // ringing time-out; 2xx retransmission; retry after glare; recovery
+	alarm    alarm  // ringing time-out; 2xx retransmission
+	patience alarm  // when to send a re-INVITE again, or to wait for an address no longer
 	unacked  bool   // our 2xx has no ACK yet
 	awaiting bool   // the ACK to come brings the answer to our offer
-	waits    bool   // for a usable address, until the alarm
+	waits    bool   // for a usable address, as long as patience lasts
 	ending   bool   // hang-up was asked for and waits for the peer
 	why      string // it ended, if not for an error; "" = we hung up
 
@@ -108,7 +109,7 @@ func (a *Agent) newCall(acc *account, callID, tag string) *Call {
 		auth: credentials{user: acc.AuthUser, pass: acc.AuthPass}, source: a.cfg.Source, player: a.cfg.Player,
 		acks: make(map[ackKey]*ackSent),
 	}
-	c.alarm.queue = c.do
+	c.alarm.queue, c.patience.queue = c.do, c.do
 	return c
 }
 
@@ -311,6 +312,7 @@ func (c *Call) leave() {
 func (c *Call) bye(err error) {
 	c.ending = true
 	c.alarm.stop()
+	c.patience.stop()
 	c.closeStream()
 	c.abandon()
 	c.sendBye(c.dialog, 0, func() { c.finish(err) })
@@ -378,6 +380,7 @@ func (c *Call) finish(err error) {
 		return
 	}
 	c.alarm.stop()
+	c.patience.stop()
 	c.abandon()
 	if c.unfollow != nil {
 		c.unfollow()

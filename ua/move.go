@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/emiago/sipgo/sip"
@@ -25,7 +26,7 @@ func (c *Call) adopt(f *transport.Flow) {
 
 // check is called when something below changed. If the address under an established call is gone, the call moves.
 func (c *Call) check() {
-	if c.State() != Established || c.ending || c.busy != nil || c.unacked || !c.stranded() {
+	if !c.idle() || !c.stranded() {
 		return
 	}
 	if !c.waits {
@@ -36,34 +37,41 @@ func (c *Call) check() {
 	c.reinvite()
 }
 
-// stranded says whether the local address of the call went away. That a peer closed its connection does not count: the next
-// request opens another.
+// idle says whether a re-INVITE may be sent: none is under way, in either direction (RFC 3261 section 14.1).
+func (c *Call) idle() bool {
+	return c.State() == Established && !c.ending && c.busy == nil && !c.unacked
+}
+
+// stranded says whether a local address of the call went away, that of its signalling or that of its media. That a peer
+// closed its connection does not count: the next request opens another.
 func (c *Call) stranded() bool {
-	if !isDone(c.flow) {
-		return false
-	}
-	if errors.Is(c.flow.Err(), transport.ErrAddressGone) {
+	if isDone(c.flow) && (errors.Is(c.flow.Err(), transport.ErrAddressGone) || !c.agent.kept(c.flow.Local().Addr())) {
 		return true
 	}
-	local := c.flow.Local().Addr().WithZone("")
-	for _, s := range c.agent.manager.Snapshot().Addrs {
-		if s.Addr.Addr == local && s.Verdict.Keep {
-			return false
-		}
-	}
-	return true
+	return !c.agent.kept(c.mediaAt)
+}
+
+// kept says whether a local address is there and may be used on.
+func (a *Agent) kept(local netip.Addr) bool {
+	local = local.WithZone("")
+	return slices.ContainsFunc(a.manager.Snapshot().Addrs, func(s transport.AddrState) bool {
+		return s.Addr.Addr == local && s.Verdict.Keep
+	})
 }
 
 // reinvite tells the peer where we are now: media moves first, then one INVITE with a new Contact and a new offer
 // (RFC 3261 section 14.1, RFC 3264 section 8.3.1).
 func (c *Call) reinvite() {
+	if !c.idle() {
+		return
+	}
 	t := c.attempt(c.dialog)
 	t.build = func(f *transport.Flow, _ sip.Uri) (*sip.Request, error) {
 		if err := c.openStream(f); err != nil {
 			return nil, err
 		}
 		c.waits = false
-		c.alarm.stop()
+		c.patience.stop()
 		req := c.dialog.Request(sip.INVITE, c.account.contact(f))
 		req.AppendHeader(sip.NewHeader("Allow", allow))
 		c.putOffer(req)
@@ -95,7 +103,7 @@ func (c *Call) strandedFor(err error) {
 	}
 	c.waits = true
 	c.log.WarnContext(c.agent.ctx, "the call waits for a usable address", slog.Any("err", err))
-	c.alarm.set(recovery, func() { c.finish(errNoRecovery) })
+	c.patience.set(recovery, func() { c.finish(errNoRecovery) })
 }
 
 func (c *Call) reinviteAnswered(f *transport.Flow, req *sip.Request, res *sip.Response) {
@@ -113,17 +121,27 @@ func (c *Call) reinviteAnswered(f *transport.Flow, req *sip.Request, res *sip.Re
 	case isChallenge(res) && c.rounds < maxChallenges && c.auth.challenged(res) == nil:
 		c.rounds++
 		c.reinvite()
-	case res.StatusCode == sip.StatusRequestPending:
-		c.alarm.set(glare(c.outgoing), c.reinvite)
+	case res.StatusCode == sip.StatusRequestPending && c.rounds < maxChallenges:
+		c.reinviteIn(glare(c.outgoing), f)
+	case len(res.GetHeaders("Retry-After")) > 0 && c.rounds < maxChallenges: // 500, to a re-INVITE that comes too soon (section 14.2)
+		c.reinviteIn(min(headerSeconds(res, "Retry-After"), recovery), f)
 	case res.StatusCode == sip.StatusCallTransactionDoesNotExists:
 		c.finish(&StatusError{res.StatusCode, res.Reason}) // the peer does not know the call any more
-	case res.StatusCode == sip.StatusRequestTimeout:
+	case res.StatusCode == sip.StatusRequestTimeout: // as if unanswered (section 14.1)
 		c.bye(&StatusError{res.StatusCode, res.Reason})
 	default:
 		// RFC 3261 section 14.1: the session goes on as it was. Our media leaves from the new address all the same.
 		c.adopt(f)
 		c.log.WarnContext(c.agent.ctx, "the peer refused our new address", slog.Int("code", res.StatusCode), slog.String("why", res.Reason))
 	}
+}
+
+// reinviteIn says the same again after a while. Until then the call stands on the flow that it was said over: a change
+// elsewhere is no reason to say it sooner.
+func (c *Call) reinviteIn(wait time.Duration, f *transport.Flow) {
+	c.rounds++
+	c.adopt(f)
+	c.patience.set(wait, c.reinvite)
 }
 
 func (c *Call) moved(f *transport.Flow, req *sip.Request, res *sip.Response) {

@@ -115,17 +115,43 @@ func TestAnswersToAMove(t *testing.T) {
 		{"the peer does not know the call any more", 481, "ended"},
 		{"the peer cannot", 488, "established"},
 		{"glare", 491, "again"},
+		{"glare as the peer's re-INVITE sees it", 500, "told"},
+		{"the peer is busy", 500, "established"},
+		{"the peer heard nothing from its own peer", 408, "bye"},
+		{"the peer asks who we are", 407, "again"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			bubble(t, func(t *testing.T) {
-				r, p := setUp(t, Account{Answer: AnswerAuto})
+				r, p := setUp(t, Account{Answer: AnswerAuto, AuthPass: "secret"})
 				defer p.stop()
 				c, _ := inCall(t, r, p)
 				p.addresses("192.0.2.11")
 				req, m := r.request(sip.INVITE)
-				r.reply(req, m.from, tc.code, "", "")
+				var extra []string
+				switch {
+				case tc.then == "told":
+					extra = []string{"Retry-After: 7"}
+				case tc.code == 407:
+					extra = []string{strings.Replace(ask, "WWW-", "Proxy-", 1)}
+				}
+				r.reply(req, m.from, tc.code, "", "", extra...)
 				r.request(sip.ACK)
 				switch tc.then {
+				case "told":
+					time.Sleep(time.Second)
+					p.addresses("192.0.2.11", "198.51.100.7") // is none of its business
+					r.quiet(5999 * time.Millisecond)
+					acceptMove(t, r, "192.0.2.11")
+					if wait := time.Since(m.when); wait != 7*time.Second {
+						t.Errorf("again after %v", wait)
+					}
+				case "bye":
+					bye, m := r.request(sip.BYE)
+					r.reply(bye, m.from, 200, "", "")
+					synctest.Wait()
+					if c.State() != Ended || c.Err() == nil {
+						t.Errorf("state %s, err %v", c.State(), c.Err())
+					}
 				case "ended":
 					<-c.Done()
 					if c.Err() == nil {
@@ -253,5 +279,75 @@ func testEndedWhileConnecting(t *testing.T) {
 	c.do(func() { done <- c.stream == nil })
 	if !<-done {
 		t.Error("the ended call has opened media")
+	}
+}
+
+func TestMediaMovesThoughSignallingNeedNot(t *testing.T) { bubble(t, testMediaMoves) }
+
+func testMediaMoves(t *testing.T) {
+	r, p := setUp(t, Account{Answer: AnswerAuto})
+	defer p.stop()
+	_, ok := inCall(t, r, p)
+	p.addresses(phoneAddr, "192.0.2.11")
+	// The peer's re-INVITE comes to our other address: signalling stands there from now on, media where it was.
+	r.within("INVITE", ok, netip.MustParseAddrPort("192.0.2.11:5060"), 2, strings.Replace(peerSDP(), "- 1 1 IN", "- 1 2 IN", 1))
+	ok = r.response(200)
+	r.within("ACK", ok, netip.MustParseAddrPort("192.0.2.11:5060"), 2, "")
+	r.quiet(time.Second)
+	p.addresses("192.0.2.11")
+	acceptMove(t, r, "192.0.2.11")
+	r.quiet(time.Minute)
+}
+
+func TestGlareIsNotForEver(t *testing.T) { bubble(t, testEndlessGlare) }
+
+func testEndlessGlare(t *testing.T) {
+	r, p := setUp(t, Account{Answer: AnswerAuto})
+	defer p.stop()
+	c, _ := inCall(t, r, p)
+	p.addresses("192.0.2.11")
+	for range maxChallenges + 1 {
+		req, m := r.request(sip.INVITE)
+		r.reply(req, m.from, 491, "", "")
+		r.request(sip.ACK)
+	}
+	r.quiet(time.Minute)
+	if c.State() != Established {
+		t.Errorf("state %s", c.State())
+	}
+}
+
+func TestGlare(t *testing.T) {
+	for range 1000 {
+		if d := glare(true); d < 2100*time.Millisecond || d > 4*time.Second {
+			t.Fatalf("the owner of the Call-ID waits %v", d)
+		}
+		if d := glare(false); d < 0 || d > 2*time.Second {
+			t.Fatalf("the other waits %v", d)
+		}
+	}
+}
+
+func TestUnansweredMoveEndsTheCall(t *testing.T) { bubble(t, testUnansweredMove) }
+
+func testUnansweredMove(t *testing.T) {
+	r, p := setUp(t, Account{Answer: AnswerAuto})
+	defer p.stop()
+	c, _ := inCall(t, r, p)
+	begin := time.Now()
+	p.addresses("192.0.2.11")
+	for {
+		m := r.next()
+		if req, ok := m.Message.(*sip.Request); ok && req.Method == sip.BYE {
+			if wait := m.when.Sub(begin); wait != 32*time.Second {
+				t.Errorf("BYE after %v, want 64*T1", wait)
+			}
+			r.reply(req, m.from, 200, "", "")
+			break
+		}
+	}
+	synctest.Wait()
+	if c.State() != Ended || c.Err() == nil {
+		t.Errorf("state %s, err %v", c.State(), c.Err())
 	}
 }

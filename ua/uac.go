@@ -129,14 +129,15 @@ func (c *Call) progress(res *sip.Response) {
 	}
 	c.setState(Ringing)
 	c.agent.events.put(Event{Kind: CallProgress, Account: c.account.AOR, Call: c, Code: res.StatusCode, Reason: res.Reason})
-	if len(res.Body()) == 0 || c.early {
+	tag, _ := res.To().Params.Get("tag")
+	if len(res.Body()) == 0 || c.early != "" || tag == "" {
 		return
 	}
 	if err := c.takeAnswer(res); err != nil {
 		c.log.WarnContext(c.agent.ctx, "early media is not used", slog.Any("err", err))
 		return
 	}
-	c.early = true
+	c.early = tag
 }
 
 // takeAnswer reads the answer to our offer from a response or an ACK and starts the media.
@@ -178,7 +179,7 @@ func (c *Call) accepted(f *transport.Flow, req *sip.Request, res *sip.Response) 
 		c.bye(nil)
 		return
 	}
-	if len(res.Body()) > 0 || !c.early {
+	if len(res.Body()) > 0 || c.early != d.ID().Remote {
 		err = c.takeAnswer(res)
 	}
 	if err == nil {

@@ -377,3 +377,21 @@ func testCopiesOf2xx(t *testing.T) {
 		t.Errorf("the copy of the first 200 got an ACK with CSeq %d, want %d", ack.CSeq().SeqNo, first.CSeq().SeqNo)
 	}
 }
+
+func TestEarlyMediaOfAnotherBranch(t *testing.T) { bubble(t, testEarlyMediaOfAnother) }
+
+func testEarlyMediaOfAnother(t *testing.T) {
+	r, p := setUp(t, Account{})
+	defer p.stop()
+	c := dial(t, p)
+	inv, m := r.request(sip.INVITE)
+	r.reply(inv, m.from, 183, "b1", peerSDP())
+	r.reply(inv, m.from, 200, "b2", "", "Contact: <sip:bob@192.0.2.1:5060>")
+	r.request(sip.ACK)
+	bye, m := r.request(sip.BYE) // b2 has never answered the offer
+	r.reply(bye, m.from, 200, "", "")
+	synctest.Wait()
+	if !errors.Is(c.Err(), ErrNoAnswer) {
+		t.Errorf("err %v, want ErrNoAnswer", c.Err())
+	}
+}
