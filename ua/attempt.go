@@ -112,7 +112,7 @@ func (t *attempt) resolve(hops []sip.Uri) ([]target, error) {
 	var targets []target
 	var failed error
 	for _, hop := range hops {
-		found, err := t.agent.manager.Resolve(t.ctx, queryFor(hop))
+		found, err := t.agent.lookUp(t.ctx, hop)
 		if err != nil {
 			failed = errors.Join(failed, err)
 			continue
@@ -125,6 +125,14 @@ func (t *attempt) resolve(hops []sip.Uri) ([]target, error) {
 		failed = errors.New("no target")
 	}
 	return targets, failed
+}
+
+func (a *Agent) lookUp(ctx context.Context, hop sip.Uri) ([]transport.Target, error) {
+	q, err := queryFor(hop)
+	if err != nil {
+		return nil, err
+	}
+	return a.manager.Resolve(ctx, q)
 }
 
 // tryNext opens a flow to the next target, or ends.

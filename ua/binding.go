@@ -12,11 +12,11 @@ import (
 // request builds a REGISTER that binds contacts, or with expires 0 removes them (RFC 3261 section 10.2).
 func (r *registration) request(hop sip.Uri, expires time.Duration, contacts ...sip.Uri) (*sip.Request, error) {
 	r.seq++
-	req := sip.NewRequest(sip.REGISTER, *r.registrar.Clone())
+	req := sip.NewRequest(sip.REGISTER, bare(r.registrar))
 	r.account.route(req, hop)
 	callID := sip.CallIDHeader(r.callID)
-	req.AppendHeader(&sip.FromHeader{DisplayName: r.account.Display, Address: *r.account.aor.Clone(), Params: sip.HeaderParams{{K: "tag", V: r.tag}}})
-	req.AppendHeader(&sip.ToHeader{Address: *r.account.aor.Clone()})
+	req.AppendHeader(&sip.FromHeader{DisplayName: r.account.Display, Address: identity(r.account.aor), Params: sip.HeaderParams{{K: "tag", V: r.tag}}})
+	req.AppendHeader(&sip.ToHeader{Address: identity(r.account.aor)})
 	req.AppendHeader(&callID)
 	req.AppendHeader(&sip.CSeqHeader{SeqNo: r.seq, MethodName: sip.REGISTER})
 	lasting := strconv.FormatInt(int64(expires/time.Second), 10)

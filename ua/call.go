@@ -356,7 +356,7 @@ func (c *Call) sendBye(d *dialog.Dialog, rounds int, then func()) {
 
 // attempt prepares a request inside the dialog.
 func (c *Call) attempt(d *dialog.Dialog) *attempt {
-	return &attempt{agent: c.agent, callID: c.callID, hops: []sip.Uri{d.NextHop()}}
+	return &attempt{agent: c.agent, callID: c.callID, hops: []sip.Uri{c.nextHop(d)}}
 }
 
 // closeStream ends the media and keeps its last counters.

@@ -96,10 +96,12 @@ func (p *phone) addresses(addrs ...string) {
 	var entries []ifwatch.Addr
 	for _, old := range p.links.Current().Addrs {
 		p.host.Remove(old.Addr)
+		p.host.Remove(old.Addr.WithZone("2"))
 	}
 	for _, a := range addrs {
-		p.host.Add(netip.MustParseAddr(a))
-		entries = append(entries, ifwatchtest.Addr(2, a+"/24"))
+		addr := netip.MustParseAddr(a)
+		p.host.Add(addr)
+		entries = append(entries, ifwatchtest.Addr(2, addr.WithZone("").String()+"/24"))
 	}
 	p.links.Set([]ifwatch.Link{ifwatchtest.Link(2, "eth0")}, entries)
 	synctest.Wait()
@@ -276,14 +278,15 @@ func peerSDP(extra ...string) string {
 
 // call builds a request of the peer's. Lines of extra replace what they name, or are added; "Name:" alone removes.
 func (p *peer) build(method, uri, callID string, cseq int, body string, extra ...string) string {
+	at := netip.AddrPortFrom(p.at.Addr().WithZone(""), p.at.Port())
 	head := []string{
-		fmt.Sprintf("Via: SIP/2.0/UDP %s;branch=z9hG4bK%s-%d-%s;rport", p.at, callID, cseq, method),
+		fmt.Sprintf("Via: SIP/2.0/UDP %s;branch=z9hG4bK%s-%d-%s;rport", at, callID, cseq, method),
 		"Max-Forwards: 70",
-		fmt.Sprintf("From: <sip:bob@%s>;tag=p1", p.at.Addr()),
+		fmt.Sprintf("From: <sip:bob@%s>;tag=p1", hostOf(p.at.Addr())),
 		fmt.Sprintf("To: <%s>", uri),
 		"Call-ID: " + callID,
 		fmt.Sprintf("CSeq: %d %s", cseq, method),
-		fmt.Sprintf("Contact: <sip:bob@%s>", p.at),
+		fmt.Sprintf("Contact: <sip:bob@%s>", at),
 	}
 	if body != "" {
 		head = append(head, "Content-Type: application/sdp")

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
-	"strconv"
 	"time"
 
 	"github.com/emiago/sipgo/sip"
@@ -66,23 +65,19 @@ type registration struct {
 }
 
 func newRegistration(a *Agent, acc *account) (*registration, error) {
-	uri := acc.Registrar
-	if uri == "" {
-		uri = acc.aor.Scheme + ":" + acc.aor.Host
-		if acc.aor.Port != 0 {
-			uri += ":" + strconv.Itoa(acc.aor.Port)
+	registrar := acc.aor
+	if acc.Registrar != "" {
+		var err error
+		if registrar, err = parseTarget(acc.Registrar); err != nil {
+			return nil, fmt.Errorf("registrar of %s: %w", acc.AOR, err)
 		}
 	}
-	registrar, err := parseTarget(uri)
-	if err != nil {
-		return nil, fmt.Errorf("registrar of %s: %w", acc.AOR, err)
-	}
+	registrar.User = "" // RFC 3261 section 10.2: no userinfo in the Request-URI
 	r := &registration{
 		agent: a, account: acc, log: a.log.With(slog.String("account", acc.AOR)),
 		callID: newCallID(), tag: newTag(), registrar: registrar, hops: acc.hops(registrar),
 		auth: credentials{user: acc.AuthUser, pass: acc.AuthPass}, expires: acc.Expires, left: make(chan struct{}),
 	}
-	r.registrar.User = "" // RFC 3261 section 10.2: no userinfo in the Request-URI
 	r.alarm.queue = r.do
 	return r, nil
 }

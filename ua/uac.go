@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 
 	"github.com/emiago/sipgo/sip"
@@ -32,12 +33,16 @@ func (a *Agent) Dial(ctx context.Context, aor, uri string, opts CallOptions) (*C
 		return nil, err
 	}
 	if !strings.ContainsAny(uri, "@.:[") {
-		uri += "@" + acc.aor.Host
+		domain := acc.aor
+		domain.User = uri
+		uri = domain.String()
 	}
 	target, err := parseTarget(uri)
 	if err != nil {
 		return nil, err
 	}
+	target.Headers = nil // no place for them in a Request-URI, nor for a method (RFC 3261 section 19.1.5)
+	target.UriParams = slices.DeleteFunc(target.UriParams, named("method"))
 	c := a.newCall(acc, newCallID(), newTag())
 	c.outgoing, c.target, c.state, c.peer = true, target, Calling, target.String()
 	if opts.Source != "" {
@@ -77,11 +82,11 @@ func (c *Call) buildInvite(f *transport.Flow, hop sip.Uri) (*sip.Request, error)
 	}
 	c.flow = f
 	c.seq++
-	req := sip.NewRequest(sip.INVITE, *c.target.Clone())
+	req := sip.NewRequest(sip.INVITE, bare(c.target))
 	c.account.route(req, hop)
 	callID := sip.CallIDHeader(c.callID)
-	req.AppendHeader(&sip.FromHeader{DisplayName: c.account.Display, Address: *c.account.aor.Clone(), Params: sip.HeaderParams{{K: "tag", V: c.tag}}})
-	req.AppendHeader(&sip.ToHeader{Address: *c.target.Clone()})
+	req.AppendHeader(&sip.FromHeader{DisplayName: c.account.Display, Address: identity(c.account.aor), Params: sip.HeaderParams{{K: "tag", V: c.tag}}})
+	req.AppendHeader(&sip.ToHeader{Address: identity(c.target)})
 	req.AppendHeader(&callID)
 	req.AppendHeader(&sip.CSeqHeader{SeqNo: c.seq, MethodName: sip.INVITE})
 	req.AppendHeader(c.account.contact(f))
@@ -193,7 +198,7 @@ func (c *Call) accepted(f *transport.Flow, req *sip.Request, res *sip.Response) 
 
 // ack acknowledges a 2xx along the route of its dialog, which need not be that of the INVITE.
 func (c *Call) ack(d *dialog.Dialog, invite *sip.Request) {
-	sent := &ackSent{req: d.ACK(invite), hop: d.NextHop()}
+	sent := &ackSent{req: d.ACK(invite), hop: c.nextHop(d)}
 	c.acks[ackKey{invite.CSeq().SeqNo, d.ID().Remote}] = sent
 	c.sendACK(sent)
 }
@@ -250,7 +255,7 @@ func (a *Agent) reach(callID string, hop sip.Uri, f func(*transport.Flow, error)
 }
 
 func (a *Agent) open(ctx context.Context, hop sip.Uri) (*transport.Flow, error) {
-	targets, err := a.manager.Resolve(ctx, queryFor(hop))
+	targets, err := a.lookUp(ctx, hop)
 	for _, t := range targets {
 		var f *transport.Flow
 		if f, err = a.manager.Flow(ctx, t); err == nil {

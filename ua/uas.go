@@ -63,13 +63,15 @@ func (a *Agent) inspect(tx *transaction.Server) *sip.Response {
 		res.AppendHeader(sip.NewHeader("Allow", allow))
 		return res
 	}
-	if req.Recipient.Scheme != "sip" && req.Recipient.Scheme != "sips" {
+	if req.Recipient.Scheme != "sip" { // sips: asks for TLS all the way, which is not here yet
 		return tx.Response(416, "Unsupported URI Scheme")
 	}
 	var tags []string
 	for _, h := range req.GetHeaders("Require") {
 		for tag := range strings.SplitSeq(h.Value(), ",") {
-			tags = append(tags, strings.TrimSpace(tag))
+			if tag = strings.TrimSpace(tag); tag != "" {
+				tags = append(tags, tag)
+			}
 		}
 	}
 	if len(tags) > 0 {

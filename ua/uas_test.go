@@ -41,6 +41,8 @@ func TestRefusals(t *testing.T) {
 		{"another body than SDP", "INVITE", self, "x", []string{"Content-Type: text/plain"}, 415, "Accept", sdpType},
 		{"a compressed body", "INVITE", self, peerSDP(), []string{"Content-Encoding: gzip"}, 415, "Accept-Encoding", "identity"},
 		{"a tel URI", "INVITE", "tel:+123", peerSDP(), nil, 416, "", ""},
+		{"a sips URI", "INVITE", "sips:alice@" + phoneAddr, peerSDP(), nil, 416, "", ""},
+		{"nothing that is required", "OPTIONS", self, "", []string{"Require: ,"}, 200, "", ""},
 		{"an extension that is required", "INVITE", self, peerSDP(), []string{"Require: 100rel, timer"}, 420, "Unsupported", "100rel, timer"},
 		{"a dialog that is not there", "BYE", self, "", []string{"To: <" + self + ">;tag=x"}, 481, "", ""},
 		{"a BYE without dialog", "BYE", self, "", nil, 481, "", ""},
