@@ -5,6 +5,7 @@ GO        ?= go
 BIN       := $(CURDIR)/.bin
 FUZZTIME  ?= 60s
 BENCHTIME ?= 1s
+HOSTS     ?= 800
 BENCH     ?= .
 
 # The tests with peers mostly wait for them.
@@ -71,6 +72,11 @@ sessions: ## record ifwatch's netlink sessions anew (root: one has a tun device)
 	GOSIPUA_REQUIRE_NETNS=1 $(GO) test -count=1 -run='^TestRecordSessions$$' ./ifwatch -record
 	$(GO) test -count=1 -run='^TestReplay$$' ./ifwatch -golden
 	git diff --stat -- ifwatch/testdata/sessions
+
+.PHONY: differential
+differential: ## source selection compared with the kernel on HOSTS (800) random hosts for each family
+	@set -o pipefail; GOSIPUA_REQUIRE_NETNS=1 $(GO) test -run='^TestDifferential' -count=1 -timeout=30m -v ./ifwatch -configurations=$(HOSTS) \
+		| grep -Ev '^ +--- |^=== '
 
 .PHONY: bench
 bench: ## benchmarks: BENCH selects, BENCHTIME is how long each

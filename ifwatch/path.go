@@ -104,17 +104,23 @@ func (f *pathFinder) zone() (int, error) {
 // by finds the way by one link, 0 for any.
 func (f *pathFinder) by(ctx context.Context, link int) (*Path, error) {
 	path := &Path{Dst: f.dst}
-	sel := Selection{Snapshot: f.s, Tables: f.tables, Temporary: f.p.Temporary, Now: time.Now()}
-	var failed error
-	if path.Kernel, failed = f.probe(ctx, link); failed != nil {
+	kernel, failed := f.probe(ctx, link)
+	if failed != nil {
 		failed = fmt.Errorf("route to %s: %w", f.dst, failed)
 	}
-	path.Route, sel.Route = f.lookup(ctx, path.Kernel, link)
+	path.Kernel = kernel
+	sel := Selection{Snapshot: f.s, Tables: f.tables, Temporary: f.p.Temporary, Now: time.Now()}
+	var err error
+	path.Route, err = sel.lookup(ctx, f.dst, link)
+	if errors.Is(err, errors.ErrUnsupported) {
+		path.Route = f.guess(kernel, link)
+		sel.Route = path.Route
+	}
 	path.Expected = sel.Choose()
 	sel.Policy = f.p
 	path.Choice = sel.Choose()
 	if path.Differs() {
-		if choice, ok := sel.accept(path.Kernel); ok {
+		if choice, ok := sel.accept(kernel); ok {
 			path.Choice = choice
 		}
 	}
@@ -122,27 +128,34 @@ func (f *pathFinder) by(ctx context.Context, link int) (*Path, error) {
 	return path, failed
 }
 
-// lookup returns the route, and that which the source is chosen by. They differ where a route is good for certain sources
-// only: the kernel finds none, chooses among the addresses of all links, and looks again.
-func (f *pathFinder) lookup(ctx context.Context, source netip.Addr, link int) (route, chosenBy Route) {
-	dst := f.dst.WithZone("")
-	route, err := LookupRoute(ctx, RouteQuery{Dst: dst, Link: link})
+// lookup returns the route to dst by a link, 0 for any, and puts into s.Route the one that the source is chosen by. As the
+// kernel does, it looks twice where a route may depend on the source: always for IPv4, and for IPv6 if there is none that is
+// good for all sources; then it chooses among the addresses of all links.
+func (s *Selection) lookup(ctx context.Context, dst netip.Addr, link int) (Route, error) {
+	q := RouteQuery{Dst: dst.WithZone(""), Link: link}
+	r, err := LookupRoute(ctx, q)
+	s.Route = r
+	if (err == nil) == dst.Is6() {
+		return r, err
+	}
+	s.Route.Dst = q.Dst
+	if q.From = s.Choose().Source; !q.From.IsValid() {
+		return s.Route, err
+	}
+	r, err = LookupRoute(ctx, q)
 	switch {
 	case err == nil:
-		return route, route
-	case errors.Is(err, errors.ErrUnsupported):
-		route = f.guess(source, link)
-		return route, route
+		return r, nil
+	case dst.Is6() && link != 0:
+		return s.Route, fmt.Errorf("%w: %w", errUndecided, err)
+	default:
+		return s.Route, err
 	}
-	chosenBy = Route{Dst: dst}
-	if source.IsValid() {
-		route, err = LookupRoute(ctx, RouteQuery{Dst: dst, From: source, Link: link})
-	}
-	if err != nil {
-		return chosenBy, chosenBy
-	}
-	return route, chosenBy
 }
+
+// errUndecided: asked for the way of a certain source by a certain link, the kernel may name an IPv6 route by another link,
+// which a socket would not take.
+var errUndecided = errors.New("the kernel does not say whether there is a way by that link")
 
 // guess makes up for a route that the system does not tell.
 func (f *pathFinder) guess(source netip.Addr, link int) Route {

@@ -37,6 +37,12 @@ func lookupRoute(ctx context.Context, q RouteQuery) (Route, error) {
 	if entry.link != 0 && (r.Type == RouteLocal || r.Type == RouteAnycast) {
 		r.Link = entry.link
 	}
+	if r.Type == RouteMulticast && !r.Gateway.IsValid() {
+		r.Gateway = entry.gateway // not on the way, but the source is chosen by it
+	}
+	if q.Link != 0 && q.Link != r.Link && q.Dst.Is6() {
+		return Route{}, unix.ENETUNREACH // with a source the kernel does not insist on the link when it is asked
+	}
 	r.Rule = lookupRule(ctx, conn, q, &r)
 	return r, nil
 }
@@ -94,7 +100,10 @@ func getRoute(ctx context.Context, conn netlinkConn, request []byte) (routeMessa
 			route, parsed = parseRoute(m.body)
 		}
 	})
-	return route, errors.Join(err, parsed)
+	if err != nil {
+		return routeMessage{}, err
+	}
+	return route, parsed
 }
 
 // routeMessage is what an RTM_NEWROUTE says.

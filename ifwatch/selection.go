@@ -57,10 +57,20 @@ type Candidate struct {
 // Choose selects the source: as the kernel does it for connect(2) (IPv6: RFC 6724 in the kernel's form; IPv4: by the
 // route), or what it would do if it had only the addresses that s.Policy leaves. It depends on nothing but s.
 func (s *Selection) Choose() Choice {
-	if s.Route.Dst.Is4() {
-		return s.choose(kernel4())
+	if s.boundToGroup() {
+		if choice := s.choose(group4()); choice.Source.IsValid() || s.Route.Dst.IsLinkLocalMulticast() {
+			return choice
+		}
 	}
-	return s.choose(kernel6())
+	return s.choose(s.method())
+}
+
+// method returns how the kernel chooses for the destination's family.
+func (s *Selection) method() method {
+	if s.Route.Dst.Is4() {
+		return kernel4()
+	}
+	return kernel6()
 }
 
 // method is a way to choose. The tests alter those of the kernel, to see whether they would notice.
@@ -93,20 +103,15 @@ type contest struct {
 // candidate is an address in a contest.
 type candidate struct {
 	*Addr
-	link  *Link
-	order int     // in which the kernel looks at it
-	out   Rule    // why it does not take part; "" it does
-	says  Verdict // of the policy, if out is RuleNotUsable
+	link *Link
+	out  Rule    // why it does not take part; "" it does
+	says Verdict // of the policy, if out is RuleNotUsable
 }
 
 // accept returns the choice of a source that the kernel has made, if the policy allows it.
 func (s *Selection) accept(source netip.Addr) (Choice, bool) {
-	m := kernel6()
-	if source.Is4() {
-		m = kernel4()
-	}
 	c := s.contest()
-	return c.give(source, RuleKernel, c.candidates(m))
+	return c.give(source, RuleKernel, c.candidates(s.method()))
 }
 
 func (s *Selection) contest() *contest {
@@ -121,17 +126,22 @@ func (s *Selection) choose(m method) Choice {
 			return choice
 		}
 	}
-	taking := slices.DeleteFunc(slices.Clone(all), func(d *candidate) bool { return d.out != "" })
-	if len(taking) == 0 {
+	// A stable sort by the rules leaves equals in the kernel's order; who did not take part comes last.
+	slices.SortStableFunc(all, func(a, b *candidate) int {
+		if a.out != "" || b.out != "" {
+			return count(a.out != "") - count(b.out != "")
+		}
+		return -c.compare(m, a, b)
+	})
+	if len(all) == 0 || all[0].out != "" {
 		return Choice{Candidates: c.others(nil, all, m)}
 	}
-	slices.SortStableFunc(taking, func(a, b *candidate) int { return -c.compare(m, a, b) })
-	won := taking[0]
+	won := all[0]
 	choice := Choice{Source: won.Addr.Addr, Link: won.link.Index, Interface: won.link.Name, Addr: *won.Addr, Rule: RuleOnly}
-	if len(taking) > 1 {
-		choice.Rule = c.decider(m, won, taking[1]).name
+	if len(all) > 1 && all[1].out == "" {
+		choice.Rule = c.decider(m, won, all[1]).name
 	}
-	choice.Candidates = c.others(won, append(taking[1:], slices.DeleteFunc(all, func(d *candidate) bool { return d.out == "" })...), m)
+	choice.Candidates = c.others(won, all[1:], m)
 	return choice
 }
 
@@ -146,7 +156,7 @@ func (c *contest) candidates(m method) []*candidate {
 	var all []*candidate
 	for _, l := range m.links(c) {
 		for _, a := range byLink[l.Index] {
-			d := &candidate{Addr: a, link: l, order: len(all)}
+			d := &candidate{Addr: a, link: l}
 			d.out = m.exclude(c, d)
 			if d.out == "" {
 				c.applyPolicy(d)
@@ -190,14 +200,14 @@ func (c *contest) give(source netip.Addr, rule Rule, all []*candidate) (Choice, 
 	return choice, true
 }
 
-// compare returns 1 if the kernel prefers a, -1 if it prefers b.
+// compare returns 1 if the kernel prefers a, -1 if it prefers b, 0 if the rules do not tell.
 func (c *contest) compare(m method, a, b *candidate) int {
 	for i := range m.rules {
 		if order := cmp.Compare(m.rules[i].value(c, a), m.rules[i].value(c, b)); order != 0 {
 			return order
 		}
 	}
-	return cmp.Compare(b.order, a.order)
+	return 0
 }
 
 // decider returns the rule that tells two candidates apart.

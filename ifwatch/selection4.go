@@ -14,16 +14,36 @@ func kernel4() method {
 		rules: []rule{
 			{RuleInterface, onOutgoing, whyInterface},
 			{RuleSubnet, holdsNextHop, whySubnet},
+			{RuleSecondary, primary, whyText(RuleSecondary)},
 		},
 	}
 }
+
+// group4 is how it chooses for a multicast or broadcast destination if the link is given: before it looks for a route, which
+// [kernel4] does if this finds nothing.
+func group4() method {
+	return method{
+		given: func(*contest) (netip.Addr, Rule) { return netip.Addr{}, "" }, links: links4,
+		exclude: func(c *contest, d *candidate) Rule {
+			toLink := c.dst.IsLinkLocalMulticast() || isBroadcast(c.dst)
+			return excludeBeyond(c, d, choose(toLink, ScopeLink, ScopeGlobal))
+		},
+		rules: []rule{{RuleInterface, onOutgoing, whyInterface}, {RuleSecondary, primary, whyText(RuleSecondary)}},
+	}
+}
+
+// boundToGroup reports whether group4 comes first.
+func (s *Selection) boundToGroup() bool {
+	dst := s.Route.Dst
+	return s.Route.Bound && dst.Is4() && (dst.IsMulticast() || isBroadcast(dst))
+}
+
+func isBroadcast(a netip.Addr) bool { return a.As4() == [4]byte{255, 255, 255, 255} }
 
 // given4: a route that names a source settles it, and those to connected networks always do. A destination on this host
 // answers to itself.
 func given4(c *contest) (netip.Addr, Rule) {
 	switch {
-	case c.boundMulticast():
-		return netip.Addr{}, ""
 	case c.Route.PrefSrc.IsValid():
 		return c.Route.PrefSrc, RuleRoute
 	case c.Route.Type == RouteLocal:
@@ -32,14 +52,6 @@ func given4(c *contest) (netip.Addr, Rule) {
 		return netip.Addr{}, ""
 	}
 }
-
-// boundMulticast reports whether the destination is a group, or the broadcast address, and the link is given: then the
-// source is chosen before there is a route.
-func (c *contest) boundMulticast() bool {
-	return c.Route.Bound && (c.dst.IsMulticast() || isBroadcast(c.dst))
-}
-
-func isBroadcast(a netip.Addr) bool { return a.As4() == [4]byte{255, 255, 255, 255} }
 
 // links4 are all links in the order in which they were registered, the VRF of the outgoing one first.
 func links4(c *contest) []*Link {
@@ -50,15 +62,18 @@ func links4(c *contest) []*Link {
 	return all
 }
 
-// exclude4: on the outgoing link, an address whose scope is wide enough for the route, and loopback ones where
-// route_localnet allows them; on the others, which stand in only if it has none, no link-local ones.
+// exclude4 leaves out addresses whose scope is narrower than the route's.
 func exclude4(c *contest, d *candidate) Rule {
-	scope, limit := d.Scope, c.limit()
+	return excludeBeyond(c, d, choose(c.Route.Assumed, ScopeLink, c.Route.Scope))
+}
+
+// excludeBeyond leaves out addresses of a narrower scope, but loopback ones of the outgoing link where route_localnet allows
+// them. Those of other links, which stand in if it has none, must not be link-local.
+func excludeBeyond(c *contest, d *candidate, limit Scope) Rule {
+	scope := d.Scope
 	switch {
 	case d.Flags.Has(Tentative): // on systems that detect duplicates
 		return RuleTentative
-	case d.Flags.Has(Secondary):
-		return RuleSecondary
 	case c.domain(d.Link) != c.domain(c.oif):
 		return RuleVRF
 	case d.Link == c.oif && c.tables.knobs(c.Snapshot, d.Link).RouteLocalnet:
@@ -72,22 +87,10 @@ func exclude4(c *contest, d *candidate) Rule {
 	return ""
 }
 
-// limit is the narrowest scope that will do: that of the route.
-func (c *contest) limit() Scope {
-	switch {
-	case c.boundMulticast():
-		return choose(c.dst.IsLinkLocalMulticast() || isBroadcast(c.dst), ScopeLink, ScopeGlobal)
-	case c.Route.Assumed:
-		return ScopeLink
-	default:
-		return c.Route.Scope
-	}
-}
-
 // holdsNextHop prefers the first address in whose network the next hop is. One with a peer is in the peer's network.
 func holdsNextHop(c *contest, d *candidate) int {
 	hop := c.Route.Gateway
-	if !hop.Is4() || d.Link != c.oif || c.boundMulticast() {
+	if !hop.Is4() || d.Link != c.oif {
 		return 0
 	}
 	network := d.Prefix()
@@ -96,6 +99,10 @@ func holdsNextHop(c *contest, d *candidate) int {
 	}
 	return count(network.Contains(hop))
 }
+
+// primary: the kernel leaves out secondary addresses, which come behind a primary one of the same network and scope in any
+// case. If the policy does not allow that one, they are better than nothing.
+func primary(_ *contest, d *candidate) int { return count(!d.Flags.Has(Secondary)) }
 
 func whySubnet(c *contest, lost, _ *candidate) string {
 	return "the next hop " + c.Route.Gateway.String() + " is not in " + lost.Prefix().Masked().String()

@@ -23,7 +23,7 @@ const (
 // The rules for IPv4, besides [RuleInterface] and [RuleOrder].
 const (
 	RuleSubnet    Rule = "subnet"    // its subnet has the next hop
-	RuleSecondary Rule = "secondary" // no secondary address takes part
+	RuleSecondary Rule = "secondary" // it is not the secondary address of a network
 )
 
 // What decides without a comparison.
@@ -34,7 +34,7 @@ const (
 	RuleKernel      Rule = "kernel"       // the kernel chose it, against what the rules say
 )
 
-// Why an address does not take part, besides [RuleInterface], [RuleScope] and [RuleSecondary].
+// Why an address does not take part, besides [RuleInterface] and [RuleScope].
 const (
 	RuleTentative  Rule = "tentative"   // DAD has not finished, or has failed
 	RuleNotUnicast Rule = "not_unicast" // a multicast address, or none
