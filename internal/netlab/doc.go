@@ -45,6 +45,12 @@
 // methods must be called from the test's goroutine, except where their comment
 // says otherwise. What may fail by design goes through [Host.Netlink].
 //
+// # What happened
+//
+// [Host.Sockets] and [Host.Listeners] are the kernel's socket table, with inodes
+// that tell whether a socket is still the same one. [Link.Capture] records the
+// packets of a link with the kernel's time stamps, and [Streams] puts TCP together.
+//
 // # Waiting
 //
 // Nothing here sleeps. [Process.WaitFor], [Capture.WaitFor] and [Await] return
