@@ -92,7 +92,7 @@ func New(cfg Config) (*Agent, error) {
 	if cfg.UserAgent == "" {
 		cfg.UserAgent = "gosipua"
 	}
-	if cfg.T1 == 0 {
+	if cfg.T1 <= 0 {
 		cfg.T1 = t1
 	}
 	if cfg.RingTimeout == 0 {
@@ -147,8 +147,11 @@ func (a *Agent) addAccount(acc Account) error {
 	if acc.AuthUser == "" {
 		acc.AuthUser = aor.User
 	}
-	if acc.Expires == 0 {
+	switch {
+	case acc.Expires == 0:
 		acc.Expires = defaultExpires
+	case acc.Expires < time.Second: // on the wire it would be zero, which removes a binding
+		return fmt.Errorf("account %s: expires %s is less than a second", acc.AOR, acc.Expires)
 	}
 	if acc.MaxCalls == 0 {
 		acc.MaxCalls = defaultMaxCalls
@@ -190,8 +193,14 @@ func (a *Agent) Run(ctx context.Context) error {
 			}
 		})
 	}
-	group.Go(func() { a.events.run(inner, a.cfg.Event) })
 	group.Go(func() { a.watch(inner) })
+	telling, stopTelling := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopTelling()
+	told := make(chan struct{})
+	go func() {
+		defer close(told)
+		a.events.run(telling, a.cfg.Event, a.log)
+	}()
 	for _, acc := range a.accounts {
 		if acc.reg != nil {
 			acc.reg.do(acc.reg.begin)
@@ -206,6 +215,9 @@ func (a *Agent) Run(ctx context.Context) error {
 	stopInner()
 	a.stop()
 	group.Wait()
+	a.abandon()
+	stopTelling()
+	<-told // the end of every call, too
 	return err
 }
 
@@ -231,9 +243,7 @@ func (a *Agent) watch(ctx context.Context) {
 
 // leave ends calls and bindings, all at the same time, and gives up after goodbye.
 func (a *Agent) leave() {
-	a.mu.Lock()
-	a.closing = true
-	a.mu.Unlock()
+	a.close()
 	var waits []<-chan struct{}
 	for _, c := range a.Calls() {
 		c.do(c.leave)
@@ -254,6 +264,27 @@ func (a *Agent) leave() {
 			a.log.WarnContext(a.ctx, "left without an answer to every BYE and REGISTER")
 			return
 		}
+	}
+}
+
+// close lets no further call begin.
+func (a *Agent) close() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.closing = true
+}
+
+// abandon ends the calls that nothing can be sent for any more.
+func (a *Agent) abandon() {
+	a.close()
+	for _, c := range a.Calls() {
+		c.do(func() {
+			if c.ending {
+				c.finish(nil)
+			}
+			c.finish(ErrClosed)
+		})
+		<-c.done
 	}
 }
 
@@ -283,17 +314,29 @@ func (a *Agent) enter(c *Call) error {
 	if a.closing {
 		return ErrClosed
 	}
-	n := 0
-	for _, other := range a.calls {
-		if other.account == c.account {
-			n++
-		}
-	}
-	if c.account.MaxCalls > 0 && n >= c.account.MaxCalls {
-		return fmt.Errorf("account %s has %d calls, as many as max_calls allows", c.account.AOR, n)
+	if a.fullLocked(c.account) {
+		return fmt.Errorf("account %s has %d calls, as many as max_calls allows", c.account.AOR, c.account.MaxCalls)
 	}
 	a.calls[callKey{c.callID, c.tag}] = c
 	return nil
+}
+
+// fullLocked says whether an account has as many calls as it may.
+func (a *Agent) fullLocked(acc *account) bool {
+	n := 0
+	for _, c := range a.calls {
+		if c.account == acc {
+			n++
+		}
+	}
+	return acc.MaxCalls > 0 && n >= acc.MaxCalls
+}
+
+// busy says whether a call to an account would be refused.
+func (a *Agent) busy(acc *account) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.closing || acc.Answer == AnswerBusy || a.fullLocked(acc)
 }
 
 func (a *Agent) drop(c *Call) {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
+	"strings"
 	"sync"
 	"time"
 
@@ -185,8 +186,14 @@ func (c *Call) Answer(ctx context.Context) error {
 // see Done.
 func (c *Call) Hangup() { c.do(func() { c.hangup(sip.StatusBusyHere, "Busy Here") }) }
 
-// Reject is Hangup with a final response of the caller's choice, 300 to 699, for an incoming call that is ringing.
-func (c *Call) Reject(code int, reason string) { c.do(func() { c.hangup(code, reason) }) }
+// Reject is Hangup with a final response of the caller's choice for an incoming call that is ringing: a code from 300 to 699
+// and a reason phrase of one line. Anything else is 486 Busy Here.
+func (c *Call) Reject(code int, reason string) {
+	if code < 300 || code > 699 || strings.ContainsAny(reason, "\r\n\x00") {
+		code, reason = sip.StatusBusyHere, "Busy Here"
+	}
+	c.do(func() { c.hangup(code, reason) })
+}
 
 // SendDTMF sends digits (0-9, *, #, A-D) as telephone-events (RFC 4733).
 func (c *Call) SendDTMF(ctx context.Context, digits string) error {

@@ -3,6 +3,7 @@ package ua
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"sync"
 	"time"
 )
@@ -75,12 +76,15 @@ func (q *events) put(e Event) {
 }
 
 // run delivers until ctx ends, and then what is still queued.
-func (q *events) run(ctx context.Context, f func(Event)) {
+func (q *events) run(ctx context.Context, f func(Event), log *slog.Logger) {
 	for {
 		q.mu.Lock()
-		batch := q.queue
-		q.queue = nil
+		batch, dropped := q.queue, q.dropped
+		q.queue, q.dropped = nil, 0
 		q.mu.Unlock()
+		if dropped > 0 {
+			log.WarnContext(ctx, "events were lost: their handler does not keep up", slog.Uint64("count", dropped))
+		}
 		for _, e := range batch {
 			f(e)
 		}

@@ -95,18 +95,24 @@ func (a *Agent) dispatch(tx *transaction.Server) *sip.Response {
 	case sip.BYE:
 		return tx.Response(sip.StatusCallTransactionDoesNotExists, "Call/Transaction Does Not Exist")
 	case sip.OPTIONS:
-		if req.Recipient.User != "" && a.accountFor(req.Recipient) == nil {
+		acc := a.accountFor(req.Recipient)
+		switch {
+		case req.Recipient.User == "":
+			return capabilities(tx.Response(sip.StatusOK, "OK"))
+		case acc == nil:
 			return tx.Response(sip.StatusNotFound, "Not Found")
+		case a.busy(acc): // what an INVITE would get (RFC 3261 section 11.2)
+			return capabilities(tx.Response(sip.StatusBusyHere, "Busy Here"))
+		default:
+			return capabilities(tx.Response(sip.StatusOK, "OK"))
 		}
-		return capabilities(tx)
 	default:
 		return a.incoming(tx)
 	}
 }
 
-// capabilities answers OPTIONS (RFC 3261 section 11.2).
-func capabilities(tx *transaction.Server) *sip.Response {
-	res := tx.Response(sip.StatusOK, "OK")
+// capabilities completes an answer to OPTIONS (RFC 3261 section 11.2).
+func capabilities(res *sip.Response) *sip.Response {
 	for _, h := range [][2]string{{"Allow", allow}, {"Accept", sdpType}, {"Accept-Encoding", "identity"}, {"Accept-Language", "en"}, {"Supported", ""}} {
 		res.AppendHeader(sip.NewHeader(h[0], h[1]))
 	}
@@ -342,7 +348,7 @@ func (c *Call) request(tx *transaction.Server) *sip.Response {
 		c.finish(nil)
 		return nil
 	case sip.OPTIONS:
-		return capabilities(tx)
+		return capabilities(tx.Response(sip.StatusOK, "OK"))
 	default:
 		return c.reinvited(tx)
 	}
