@@ -33,6 +33,9 @@ type attempt struct {
 	on   func(f *transport.Flow, req *sip.Request, res *sip.Response)
 	done func(err error)
 
+	// fallback is a connection to use if no other can be opened: the dialog's own, whose peer may be behind a NAT. nil: none.
+	fallback *transport.Flow
+
 	// stays ends the attempt with the address it was begun from: something else is more urgent then.
 	stays bool
 
@@ -137,6 +140,11 @@ func (a *Agent) lookUp(ctx context.Context, hop sip.Uri) ([]transport.Target, er
 
 // tryNext opens a flow to the next target, or ends.
 func (t *attempt) tryNext() {
+	if f := t.fallback; len(t.next) == 0 && f != nil && !t.sent && alive(f) {
+		t.fallback = nil
+		t.send(f, target{hop: t.hops[0]})
+		return
+	}
 	if len(t.next) == 0 {
 		if t.moves > 0 && noAddress(t.last) {
 			t.await()

@@ -363,7 +363,7 @@ func (c *Call) sendBye(d *dialog.Dialog, rounds int, then func()) {
 
 // attempt prepares a request inside the dialog.
 func (c *Call) attempt(d *dialog.Dialog) *attempt {
-	return &attempt{agent: c.agent, callID: c.callID, hops: []sip.Uri{c.nextHop(d)}}
+	return &attempt{agent: c.agent, callID: c.callID, hops: []sip.Uri{c.nextHop(d)}, fallback: c.flow}
 }
 
 // closeStream ends the media and keeps its last counters.

@@ -20,6 +20,9 @@ func (a *Agent) follow(f *transport.Flow, gone func()) (stop context.CancelFunc)
 	return stop
 }
 
+// alive says whether a flow is a connection that is up.
+func alive(f *transport.Flow) bool { return f.Proto() != transport.UDP && !isDone(f) }
+
 func isDone(f *transport.Flow) bool {
 	select {
 	case <-f.Done():

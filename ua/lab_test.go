@@ -139,6 +139,7 @@ func (p *phone) event(t *testing.T, kind EventKind) Event {
 // peer is a scripted SIP element on one UDP socket.
 type peer struct {
 	t    *testing.T
+	host *memnet.Host
 	conn media.PacketConn
 	got  chan received
 	at   netip.AddrPort
@@ -153,11 +154,12 @@ type received struct {
 func startPeer(t *testing.T, n *memnet.Net, addr string) *peer {
 	t.Helper()
 	at := netip.AddrPortFrom(netip.MustParseAddr(addr), 5060)
-	c, err := n.Host(at.Addr()).ListenPacket(context.Background(), at, "")
+	h := n.Host(at.Addr())
+	c, err := h.ListenPacket(context.Background(), at, "")
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &peer{t: t, conn: c.(media.PacketConn), got: make(chan received, 1000), at: at}
+	p := &peer{t: t, host: h, conn: c.(media.PacketConn), got: make(chan received, 1000), at: at}
 	t.Cleanup(func() { p.conn.Close() })
 	go func() {
 		defer close(p.got)

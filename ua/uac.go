@@ -211,6 +211,9 @@ func (c *Call) sendACK(a *ackSent) {
 	a.pending = true
 	c.acking++
 	c.agent.reach(c.callID, a.hop, func(f *transport.Flow, err error) {
+		if err != nil && alive(c.flow) {
+			f, err = c.flow, nil
+		}
 		a.flow, a.pending = f, false
 		if err == nil {
 			err = c.agent.layer.Write(f, a.req)
