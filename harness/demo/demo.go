@@ -82,7 +82,9 @@ type demo struct {
 	cfg       Config
 	folder    string // of the recordings
 	registrar *registrar.Server
-	names     sync.Map // port of a listener (uint16) -> name
+
+	mu       sync.Mutex
+	managers map[string]*transport.Manager // of the phones, by name, before they run
 }
 
 // run starts the registrar and what it needs, and ends them after the phones.
@@ -113,6 +115,9 @@ func (d *demo) phones(ctx context.Context, at netip.AddrPort, users map[string]s
 	if err != nil {
 		return r, err
 	}
+	d.mu.Lock()
+	d.managers = map[string]*transport.Manager{alice.name: alice.agent.Transport(), bob.name: bob.agent.Transport()}
+	d.mu.Unlock()
 	working, stop := context.WithCancel(ctx)
 	var parts sync.WaitGroup
 	defer parts.Wait()
@@ -204,19 +209,9 @@ func (d *demo) listener(ctx context.Context, name string, m *transport.Manager) 
 	limited, cancel := context.WithTimeout(ctx, opening)
 	defer cancel()
 	for snap := m.Snapshot(); ; {
-		why := errors.New("this host does not have it")
-		for _, a := range snap.Addrs {
-			if a.Local != d.cfg.Addr {
-				continue
-			}
-			why = errors.New(a.Why)
-			for _, l := range a.Listeners {
-				if l.State == transport.Listening {
-					d.names.Store(l.Port, name)
-					return netip.AddrPortFrom(a.Local, l.Port), nil
-				}
-				why = cmp.Or(l.Err, why)
-			}
+		at, why := d.listening(snap)
+		if why == nil {
+			return at, nil
 		}
 		next, err := m.Wait(limited, snap.Gen)
 		if err != nil {
@@ -226,13 +221,39 @@ func (d *demo) listener(ctx context.Context, name string, m *transport.Manager) 
 	}
 }
 
+// listening finds the listener in a snapshot, or says why there is none.
+func (d *demo) listening(snap *transport.Snapshot) (netip.AddrPort, error) {
+	why := errors.New("this host does not have it")
+	for _, a := range snap.Addrs {
+		if a.Local != d.cfg.Addr {
+			continue
+		}
+		why = errors.New(a.Why)
+		for _, l := range a.Listeners {
+			if l.State == transport.Listening {
+				return netip.AddrPortFrom(a.Local, l.Port), nil
+			}
+			why = cmp.Or(l.Err, why)
+		}
+	}
+	return netip.AddrPort{}, why
+}
+
+// name says whose address it is. A phone sends as soon as it listens, so it is asked of the phones when a message has come.
+func (d *demo) name(peer netip.AddrPort) string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for name, m := range d.managers {
+		if at, err := d.listening(m.Snapshot()); err == nil && at == peer {
+			return name
+		}
+	}
+	return peer.String()
+}
+
 // message names who sent a message to whom.
 func (d *demo) message(m registrar.Message) {
-	peer, ok := d.names.Load(m.Peer.Port())
-	if !ok {
-		peer = m.Peer.String()
-	}
-	from, to := fmt.Sprint(peer), "registrar"
+	from, to := d.name(m.Peer), "registrar"
 	if m.Sent {
 		from, to = to, from
 	}
