@@ -102,7 +102,8 @@ func TestGarbageOnEveryPort(t *testing.T) {
 				}
 			}
 		}
-		answersOptions(t, peer.Host, peer.link, "echo", to.Addr().String())
+		// Some of the garbage was good enough for calls, so the account may be busy: that is not asked.
+		answersOptions(t, peer.Host, peer.link, "", to.Addr().String())
 	}
 	p.wantUntouched(before)
 	p.stop()

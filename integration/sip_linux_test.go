@@ -151,7 +151,7 @@ func answersOptions(t *testing.T, from *netlab.Host, link *netlab.Link, user, ad
 	}
 }
 
-// askOptions sends an OPTIONS and waits for its 200.
+// askOptions sends an OPTIONS, to nobody in particular if user is empty, and waits for its 200.
 func askOptions(network, user string, to netip.AddrPort) error {
 	c, err := net.DialTimeout(network, to.String(), netlab.Patience)
 	if err != nil {
@@ -159,7 +159,11 @@ func askOptions(network, user string, to netip.AddrPort) error {
 	}
 	defer c.Close()
 	_ = c.SetDeadline(time.Now().Add(netlab.Patience))
-	d := dialogID{strings.ToUpper(network), netip.MustParseAddrPort(c.LocalAddr().String()), "sip:" + user + "@" + to.String(), int(time.Now().UnixNano())}
+	uri := "sip:" + to.String()
+	if user != "" {
+		uri = "sip:" + user + "@" + to.String()
+	}
+	d := dialogID{strings.ToUpper(network), netip.MustParseAddrPort(c.LocalAddr().String()), uri, int(time.Now().UnixNano())}
 	if _, err := c.Write(d.request("OPTIONS", "")); err != nil {
 		return err
 	}
