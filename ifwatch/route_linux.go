@@ -34,6 +34,9 @@ func lookupRoute(ctx context.Context, q RouteQuery) (Route, error) {
 		return r, nil //nolint:nilerr // there is a way, but no entry
 	}
 	r.Type, r.Prefix, r.PrefSrc, r.Table, r.Scope = entry.typ, entry.prefix, entry.prefSrc, entry.table, entry.scope
+	if r.Table == tableMain && entry.proto == unix.RTPROT_KERNEL && (r.Type == RouteLocal || r.Type == RouteBroadcast) {
+		r.Table = tableLocal // while there are no rules but the usual ones, IPv4 keeps both tables in one
+	}
 	if entry.link != 0 && (r.Type == RouteLocal || r.Type == RouteAnycast) {
 		r.Link = entry.link
 	}
@@ -109,6 +112,7 @@ func getRoute(ctx context.Context, conn netlinkConn, request []byte) (routeMessa
 // routeMessage is what an RTM_NEWROUTE says.
 type routeMessage struct {
 	typ     RouteType
+	proto   uint8
 	prefix  netip.Prefix
 	link    int
 	gateway netip.Addr
@@ -123,7 +127,7 @@ func parseRoute(b []byte) (routeMessage, error) {
 		return routeMessage{}, fmt.Errorf("route of %d bytes: %w", len(b), errMessage)
 	}
 	family := b[0]
-	r := routeMessage{typ: RouteType(b[7]), table: uint32(b[4]), scope: Scope(b[6])}
+	r := routeMessage{typ: RouteType(b[7]), proto: b[5], table: uint32(b[4]), scope: Scope(b[6])}
 	dst := zeroAddr(family) // a default route has none
 	for a, rest, ok := nextAttr(b[unix.SizeofRtMsg:]); ok; a, rest, ok = nextAttr(rest) {
 		switch a.typ {

@@ -157,9 +157,8 @@ func (c *contest) candidates(m method) []*candidate {
 	for _, l := range m.links(c) {
 		for _, a := range byLink[l.Index] {
 			d := &candidate{Addr: a, link: l}
-			d.out = m.exclude(c, d)
-			if d.out == "" {
-				c.applyPolicy(d)
+			if d.out = m.exclude(c, d); d.out == "" {
+				d.out = c.forbidden(d)
 			}
 			all = append(all, d)
 		}
@@ -167,26 +166,26 @@ func (c *contest) candidates(m method) []*candidate {
 	return all
 }
 
-// applyPolicy excludes what the policy does not allow.
-func (c *contest) applyPolicy(d *candidate) {
+// forbidden returns why the policy does not allow an address, or "".
+func (c *contest) forbidden(d *candidate) Rule {
 	if c.Policy == nil {
-		return
+		return ""
 	}
 	d.says = c.Policy.Judge(c.Snapshot, *d.Addr, c.Now)
 	switch {
 	case !d.says.NewFlows:
-		d.out = RuleNotUsable
+		return RuleNotUsable
 	case !reaches(d.says, *d.Addr, c.dst, c.oif):
-		d.out = RuleReach
+		return RuleReach
+	default:
+		return ""
 	}
 }
 
 // give returns the choice of a source that was given, unless the policy does not allow it.
 func (c *contest) give(source netip.Addr, rule Rule, all []*candidate) (Choice, bool) {
 	choice := Choice{Source: source, Rule: rule}
-	i := slices.IndexFunc(all, func(d *candidate) bool {
-		return d.Addr.Addr == source && d.out != RuleNotUsable && d.out != RuleReach
-	})
+	i := slices.IndexFunc(all, func(d *candidate) bool { return d.Addr.Addr == source && c.forbidden(d) == "" })
 	switch {
 	case i >= 0:
 		choice.Link, choice.Interface, choice.Addr = all[i].link.Index, all[i].link.Name, *all[i].Addr

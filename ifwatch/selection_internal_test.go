@@ -10,5 +10,8 @@ func (s *Selection) Lookup(ctx context.Context, dst netip.Addr, link int) (Route
 	return s.lookup(ctx, dst, link)
 }
 
+// Labels returns the label table that Choose uses.
+func (s *Selection) Labels() []Label { return s.contest().tables.Labels }
+
 // ErrUndecided is what Lookup returns where only connect(2) can tell.
 var ErrUndecided = errUndecided

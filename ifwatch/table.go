@@ -2,7 +2,6 @@ package ifwatch
 
 import (
 	"cmp"
-	"net/netip"
 	"slices"
 	"time"
 )
@@ -144,7 +143,7 @@ func outOfTurn(list []Addr, a *Addr) bool {
 	if a.Family() == Inet || a.Flags.Has(Tentative) || a.Flags.Has(NoDAD) {
 		return false
 	}
-	return slices.ContainsFunc(list, func(b Addr) bool { return scope6(b.Addr) == scope6(a.Addr) })
+	return slices.ContainsFunc(list, func(b Addr) bool { return scopeOf6(b.Addr) == scopeOf6(a.Addr) })
 }
 
 // compare says what it means that old is now a.
@@ -202,7 +201,7 @@ func (t *table) refreshBefore(end, now time.Time) {
 func place(list []Addr, a *Addr) int {
 	if a.Family() == Inet6 {
 		for i := range list {
-			if scope6(a.Addr) >= scope6(list[i].Addr) {
+			if scopeOf6(a.Addr) >= scopeOf6(list[i].Addr) {
 				return i
 			}
 		}
@@ -218,18 +217,6 @@ func place(list []Addr, a *Addr) int {
 		}
 	}
 	return at
-}
-
-// scope6 is the scope by which the kernel sorts: that of RFC 4291 section 2.7 applied to unicast.
-func scope6(a netip.Addr) int {
-	switch b := a.As16(); {
-	case a.IsLinkLocalUnicast() || a.IsLoopback():
-		return 0x02
-	case b[0] == 0xfe && b[1]&0xc0 == 0xc0: // fec0::/10, site-local
-		return 0x05
-	default:
-		return 0x0e
-	}
 }
 
 // deleteAddr removes an address. The kernel deletes one with a lifetime when DAD fails, maybe without ever having
